@@ -1,0 +1,195 @@
+//! Manifests and indexes, told apart without guessing.
+//!
+//! A document that could be read as both (it has `layers` and `manifests`, or its body names another
+//! type than its carrier) is refused: two readers that disagree about what an image is are how an
+//! image that was never checked gets run
+//! ([CVE-2021-41190](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh)).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{Descriptor, media_type, strict_json};
+
+/// The largest manifest or index that civ reads, in bytes: the least that the distribution
+/// specification asks registries to accept, and about what containerd reads.
+pub const MANIFEST_MAX: u64 = 4 << 20;
+
+/// A parsed manifest or index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// An image or artifact manifest.
+    Manifest(Box<ImageManifest>),
+    /// An image index (Docker: manifest list).
+    Index(ImageIndex),
+}
+
+/// What civ reads in an image manifest. The bytes stay the truth; nothing is written from this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageManifest {
+    /// The type of the document: OCI or Docker.
+    pub media_type: String,
+    /// The type of an artifact, where it is one.
+    pub artifact_type: Option<String>,
+    /// The configuration.
+    pub config: Descriptor,
+    /// The layers, in order.
+    pub layers: Vec<Descriptor>,
+    /// The manifest that this one is about.
+    pub subject: Option<Descriptor>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What civ reads in an image index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageIndex {
+    /// The type of the document: OCI or Docker.
+    pub media_type: String,
+    /// The children, in order.
+    pub manifests: Vec<Descriptor>,
+    /// The manifest that this index is about.
+    pub subject: Option<Descriptor>,
+    /// Annotations of the index.
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Untrusted {
+    schema_version: u64,
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Document {
+    /// Parses `bytes`, whose digest the caller has compared, as what its carrier (a descriptor's
+    /// `mediaType`, or a registry's `Content-Type`) says it is.
+    pub fn parse(bytes: &[u8], declared: &str) -> Result<Self, DocumentError> {
+        let document: Untrusted = strict_json::from_slice(bytes)?;
+        if document.schema_version != 2 {
+            return Err(DocumentError::SchemaVersion { found: document.schema_version });
+        }
+        let declared = media_type::essence(declared);
+        if document.media_type.as_deref().is_some_and(|stated| stated != declared) {
+            return Err(DocumentError::ConflictingType);
+        }
+        let media_type = declared.to_owned();
+        let annotations = document.annotations.unwrap_or_default();
+        match declared {
+            media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
+                match (document.config, document.layers, document.manifests) {
+                    (Some(config), Some(layers), None) => {
+                        Ok(Self::Manifest(Box::new(ImageManifest {
+                            media_type,
+                            artifact_type: document.artifact_type,
+                            config,
+                            layers,
+                            subject: document.subject,
+                            annotations,
+                        })))
+                    }
+                    (_, _, Some(_)) => Err(DocumentError::Ambiguous),
+                    _ => Err(DocumentError::Incomplete),
+                }
+            }
+            media_type::OCI_INDEX | media_type::DOCKER_LIST => {
+                match (document.manifests, document.config, document.layers) {
+                    (Some(manifests), None, None) => Ok(Self::Index(ImageIndex {
+                        media_type,
+                        manifests,
+                        subject: document.subject,
+                        annotations,
+                    })),
+                    (None, _, _) => Err(DocumentError::Incomplete),
+                    _ => Err(DocumentError::Ambiguous),
+                }
+            }
+            _ => Err(DocumentError::UnknownType),
+        }
+    }
+}
+
+/// Why bytes are not a manifest or index.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// It has the fields of a manifest and of an index.
+    #[error("manifest is ambiguous: it has the fields of a manifest and of an index")]
+    Ambiguous,
+    /// The body states another media type than its carrier.
+    #[error("manifest states another media type than the registry")]
+    ConflictingType,
+    /// `config` and `layers`, or `manifests`, are missing.
+    #[error("manifest is incomplete")]
+    Incomplete,
+    /// Not JSON as civ accepts it.
+    #[error("manifest is malformed: {0}")]
+    Json(#[from] strict_json::JsonError),
+    /// Not schema version 2.
+    #[error("manifest has schema version {found}; only 2 is known")]
+    SchemaVersion {
+        /// The version found.
+        found: u64,
+    },
+    /// Neither an OCI nor a Docker (schema 2) manifest or index.
+    #[error("not a manifest or index: its media type is unknown")]
+    UnknownType,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+
+    const D: &str = r#"{"mediaType":"x/y","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}"#;
+
+    fn parse(body: &str, declared: &str) -> Result<Document, DocumentError> {
+        Document::parse(body.replace("$D", D).as_bytes(), declared)
+    }
+
+    #[test]
+    fn tells_manifests_from_indexes() {
+        let manifest = r#"{"schemaVersion":2,"config":$D,"layers":[$D],"annotations":null}"#;
+        let index = r#"{"schemaVersion":2,"manifests":[$D],"annotations":{"a":"b"}}"#;
+        for declared in [OCI_MANIFEST, DOCKER_MANIFEST] {
+            assert!(matches!(parse(manifest, declared), Ok(Document::Manifest(_))));
+        }
+        for declared in [OCI_INDEX, DOCKER_LIST, "application/vnd.oci.image.index.v1+json; x=y"] {
+            assert!(matches!(parse(index, declared), Ok(Document::Index(_))));
+        }
+        assert!(matches!(parse(manifest, OCI_INDEX), Err(DocumentError::Incomplete)));
+        assert!(matches!(parse(index, OCI_MANIFEST), Err(DocumentError::Ambiguous)));
+    }
+
+    #[test]
+    fn refuses_documents_that_two_readers_would_read_differently() {
+        for (body, declared) in [
+            (r#"{"schemaVersion":2,"config":$D,"layers":[],"manifests":[$D]}"#, OCI_MANIFEST),
+            (r#"{"schemaVersion":2,"config":$D,"layers":[],"manifests":[$D]}"#, OCI_INDEX),
+            (r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#, OCI_INDEX),
+        ] {
+            assert!(matches!(parse(body, declared), Err(DocumentError::Ambiguous)), "{body}");
+        }
+        let other = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#);
+        assert!(matches!(parse(&other, DOCKER_LIST), Err(DocumentError::ConflictingType)));
+        assert!(matches!(
+            parse(r#"{"schemaVersion":1,"manifests":[]}"#, OCI_INDEX),
+            Err(DocumentError::SchemaVersion { found: 1 })
+        ));
+        assert!(matches!(
+            parse(r#"{"schemaVersion":2,"manifests":[],"manifests":[$D]}"#, OCI_INDEX),
+            Err(DocumentError::Json(_))
+        ));
+        assert!(matches!(
+            parse(r#"{"schemaVersion":2}"#, "text/html"),
+            Err(DocumentError::UnknownType)
+        ));
+    }
+}

@@ -1,0 +1,429 @@
+//! Names of images: `[host[:port]/]path[:tag][@digest]`.
+//!
+//! The grammar is that of the `distribution/reference` package, which containerd, Docker and the
+//! kubelet use, restricted to ASCII and parsed by hand (a regular expression with Unicode classes
+//! costs tens of milliseconds at first use). Names are normalised as Docker does: no host means
+//! `docker.io`, and `docker.io` paths of one component belong to `library/`. Hosts are lower-cased,
+//! since DNS does not tell `GHCR.IO` from `ghcr.io` and a trust policy must not either.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Digest, DigestError, ImageId};
+
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_INDEX: &str = "index.docker.io";
+const OFFICIAL: &str = "library/";
+/// `distribution/reference`: `NameTotalLengthMax`.
+const NAME_MAX: usize = 255;
+const TAG_MAX: usize = 128;
+
+/// A normalised image reference.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// Registry and path.
+    pub repository: Repository,
+    /// The tag, if one was given. Nothing is filled in when it is absent.
+    pub tag: Option<Tag>,
+    /// The digest, if one was given.
+    pub digest: Option<Digest>,
+}
+
+/// A registry and a path in it, such as `docker.io/library/busybox`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Repository {
+    host: String,
+    path: String,
+}
+
+/// A tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(String);
+
+impl Reference {
+    /// The image that this reference names by digest, if it names one.
+    pub fn image(&self) -> Option<ImageId> {
+        let digest = self.digest.clone()?;
+        Some(ImageId { repository: self.repository.clone(), digest })
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        // A colon after the last slash starts a tag; any other belongs to a port or an IPv6 host.
+        let (name, tag) = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.parse()?)),
+            _ => (name, None),
+        };
+        Ok(Self { repository: name.parse()?, tag, digest })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Repository {
+    /// The registry as named: host and, if given, port. Docker Hub is `docker.io`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path below the registry, such as `library/busybox`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The name that cosign writes into `docker-reference`: as displayed, except that Docker Hub is
+    /// `index.docker.io` there.
+    pub fn signing_name(&self) -> String {
+        let host = if self.host == DOCKER_HUB { DOCKER_HUB_INDEX } else { &self.host };
+        format!("{host}/{}", self.path)
+    }
+
+    /// This repository with `tag`.
+    pub fn with_tag(&self, tag: Tag) -> Reference {
+        Reference { repository: self.clone(), tag: Some(tag), digest: None }
+    }
+
+    /// The image with `digest` in this repository.
+    pub fn image(&self, digest: Digest) -> ImageId {
+        ImageId { repository: self.clone(), digest }
+    }
+}
+
+impl FromStr for Repository {
+    type Err = ReferenceError;
+
+    fn from_str(name: &str) -> Result<Self, ReferenceError> {
+        let (host, path) = split_host(name);
+        let host = normalise_host(host)?;
+        let path = if host == DOCKER_HUB && !path.contains('/') {
+            format!("{OFFICIAL}{path}")
+        } else {
+            path.to_owned()
+        };
+        if path == OFFICIAL {
+            return Err(ReferenceError::EmptyPath);
+        }
+        for component in path.split('/') {
+            check_path_component(component)?;
+        }
+        if host.len() + 1 + path.len() > NAME_MAX {
+            return Err(ReferenceError::TooLong { limit: NAME_MAX });
+        }
+        Ok(Self { host, path })
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.path)
+    }
+}
+
+impl Tag {
+    /// The tag's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// cosign's signature tag for `digest`, `sha256-<hex>.sig` (what `cosign triangulate` prints).
+    pub fn of_signatures(digest: &Digest) -> Self {
+        Self(format!("{}.sig", digest.as_tag_stem()))
+    }
+}
+
+impl FromStr for Tag {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let starts_well =
+            text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let goes_on_well = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        if starts_well && goes_on_well && text.len() <= TAG_MAX {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ReferenceError::BadTag)
+        }
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Docker's rule for the first component: it is a host if it could not be a path component of
+/// Docker Hub, that is with a `.` or `:`, as `localhost`, or in upper case.
+fn split_host(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some((first, rest))
+            if first == "localhost"
+                || first.contains(['.', ':'])
+                || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
+        {
+            (first, rest)
+        }
+        _ => (DOCKER_HUB, name),
+    }
+}
+
+fn normalise_host(host: &str) -> Result<String, ReferenceError> {
+    let host = host.to_ascii_lowercase();
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']').ok_or(ReferenceError::BadHost)?;
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(ReferenceError::BadHost);
+            }
+            let port = match rest {
+                "" => None,
+                _ => Some(rest.strip_prefix(':').ok_or(ReferenceError::BadHost)?),
+            };
+            (None, port)
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (Some(name), Some(port)),
+            None => (Some(host.as_str()), None),
+        },
+    };
+    if name.is_some_and(|name| !name.split('.').all(is_host_label)) {
+        return Err(ReferenceError::BadHost);
+    }
+    if port.is_some_and(|port| !is_port(port)) {
+        return Err(ReferenceError::BadPort);
+    }
+    Ok(if host == DOCKER_HUB_INDEX { DOCKER_HUB.to_owned() } else { host })
+}
+
+fn is_host_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// One spelling per port: `0443` and `443` must not be two registries.
+fn is_port(port: &str) -> bool {
+    !port.starts_with('0')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn check_path_component(component: &str) -> Result<(), ReferenceError> {
+    if component.is_empty() {
+        return Err(ReferenceError::EmptyPath);
+    }
+    let is_word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut rest = component.as_bytes();
+    loop {
+        let word = rest.iter().take_while(|byte| is_word(byte)).count();
+        let (_, after) = rest.split_at_checked(word).unwrap_or_default();
+        let separator = after.iter().take_while(|byte| !is_word(byte)).count();
+        let (separator, after) = after.split_at_checked(separator).unwrap_or_default();
+        let separates = match separator {
+            b"." | b"_" | b"__" => true,
+            dashes => !dashes.is_empty() && dashes.iter().all(|byte| *byte == b'-'),
+        };
+        match (word, separator.is_empty(), separates, after.is_empty()) {
+            (1.., true, _, _) => return Ok(()),
+            (1.., false, true, false) => rest = after,
+            _ => return Err(ReferenceError::BadPath),
+        }
+    }
+}
+
+/// Why a text is not an image reference.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// What follows the `@` is not a digest.
+    #[error(transparent)]
+    BadDigest(#[from] DigestError),
+    /// The registry is neither a DNS name nor a bracketed IPv6 address.
+    #[error("not an image reference: the registry is not a host name")]
+    BadHost,
+    /// A path component breaks the grammar.
+    #[error(
+        "not an image reference: a repository is lower-case letters and digits, \
+         separated by '.', '_', '__' or dashes"
+    )]
+    BadPath,
+    /// The port is not a number from 1 to 65535, or has a leading zero.
+    #[error("not an image reference: the port is not a number from 1 to 65535")]
+    BadPort,
+    /// The tag breaks the grammar.
+    #[error(
+        "not an image reference: a tag is at most 128 of A-Z a-z 0-9 _ . - and starts with neither '.' nor '-'"
+    )]
+    BadTag,
+    /// An empty path or path component.
+    #[error("not an image reference: a part of the repository is empty")]
+    EmptyPath,
+    /// Host and path together are too long.
+    #[error("not an image reference: the repository is longer than {limit} bytes")]
+    TooLong {
+        /// The longest allowed, in bytes.
+        limit: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn normalises_as_docker_does() {
+        for (text, normal) in [
+            ("busybox", "docker.io/library/busybox"),
+            ("busybox:1.36", "docker.io/library/busybox:1.36"),
+            ("docker.io/busybox", "docker.io/library/busybox"),
+            ("index.docker.io/library/busybox", "docker.io/library/busybox"),
+            ("team/app", "docker.io/team/app"),
+            ("localhost/app", "localhost/app"),
+            ("localhost:5000/app:1", "localhost:5000/app:1"),
+            ("127.0.0.1:5055/app:1", "127.0.0.1:5055/app:1"),
+            ("[::1]:5000/app", "[::1]:5000/app"),
+            ("[fe80::1]/app:x", "[fe80::1]/app:x"),
+            ("GHCR.IO/Org/app", ""),
+            ("GHCR.IO/org/app", "ghcr.io/org/app"),
+            ("registry/app", "docker.io/registry/app"),
+            ("Registry/app", "registry/app"),
+            ("ghcr.io/a/b__c/d--e.f:V1_.-", "ghcr.io/a/b__c/d--e.f:V1_.-"),
+            ("r.example/a:1@D", "r.example/a:1@D"),
+            ("r.example:80/a@D", "r.example:80/a@D"),
+        ] {
+            let parsed = text.replace('D', D).parse::<Reference>();
+            let normal = normal.replace('D', D);
+            match parsed {
+                Ok(reference) => assert_eq!(reference.to_string(), normal, "{text}"),
+                Err(error) => assert_eq!(normal, "", "{text}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_displayed_reference_parses_to_itself() {
+        for text in ["busybox", "localhost:5000/a:1", "[::1]:5000/a", "Registry.example/a"] {
+            let once: Reference = text.parse().unwrap();
+            assert_eq!(once.to_string().parse(), Ok(once));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_reference() {
+        for text in [
+            "",
+            "/",
+            ":",
+            "@",
+            ":tag",
+            "a/",
+            "/a",
+            "a//b",
+            "r.io/",
+            "a:",
+            "a@",
+            "a:b:c",
+            "-name",
+            "a@sha256:",
+            "a@@",
+            "r.io:/a",
+            "r.io:0/a",
+            "r.io:0443/a",
+            "r.io:65536/a",
+            "r.io:+1/a",
+            "r..io/a",
+            "r.io./a",
+            "-r.io/a",
+            "r-.io/a",
+            "r_x.io/a",
+            "[::1/a",
+            "[::1]x/a",
+            "[]/a",
+            "[1.2.3.4]/a",
+            "[::1%eth0]/a",
+            "::1/a",
+            "a b",
+            "a\n",
+            "a\0",
+            "r.io/a\tb",
+            "ä",
+            "r.io/ä",
+            "аpp",
+            "r.io/A",
+            "r.io/a._b",
+            "r.io/a___b",
+            "r.io/.a",
+            "r.io/a.",
+            "r.io/a-",
+            "r.io/-a",
+            "r.io/../a",
+            "r.io/./a",
+            "r.io/a:.x",
+            "r.io/a:-x",
+            "https://r.io/a",
+            "user@r.io/a",
+            "r.io/a?x",
+            "r.io/a#x",
+            "r.io/a%2f",
+            "r.io\\a/b",
+            "library/",
+            "docker.io/",
+        ] {
+            assert!(text.parse::<Reference>().is_err(), "{text:?}");
+        }
+        assert_eq!(
+            format!("r.io/{}", "a".repeat(251)).parse::<Reference>(),
+            Err(ReferenceError::TooLong { limit: 255 })
+        );
+        assert_eq!(
+            format!("r.io/a:{}", "t".repeat(129)).parse::<Reference>(),
+            Err(ReferenceError::BadTag)
+        );
+    }
+
+    #[test]
+    fn a_port_is_not_a_tag() {
+        let reference: Reference = "r.example:5000/a".parse().unwrap();
+        assert_eq!((reference.repository.host(), reference.tag), ("r.example:5000", None));
+    }
+
+    #[test]
+    fn signing_name_of_docker_hub_is_the_one_cosign_writes() {
+        let hub: Repository = "busybox".parse().unwrap();
+        assert_eq!(hub.signing_name(), "index.docker.io/library/busybox");
+        let other: Repository = "r.example/a".parse().unwrap();
+        assert_eq!(other.signing_name(), "r.example/a");
+    }
+
+    #[test]
+    fn signature_tag_is_the_one_cosign_triangulates() {
+        assert_eq!(
+            Tag::of_signatures(&D.parse().unwrap()).as_str(),
+            format!("{}.sig", D.replace(':', "-"))
+        );
+    }
+}

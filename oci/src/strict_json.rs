@@ -1,0 +1,158 @@
+//! JSON for documents that decide something.
+//!
+//! Parsers differ about duplicate keys (first or last wins), and a document that two programs read
+//! differently is a way around one of them. So duplicates are refused at every depth, as are deep
+//! nesting and trailing bytes, before any typed parser sees the document.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+
+/// The deepest nesting of arrays and objects accepted.
+pub const DEPTH_MAX: u8 = 32;
+
+/// Parses `bytes` as one JSON document without duplicate keys, nested at most [`DEPTH_MAX`] deep,
+/// into `T`. The caller has bounded the length.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+    check(bytes)?;
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+/// Checks the same of `bytes` without reading them into anything.
+pub fn check(bytes: &[u8]) -> Result<(), JsonError> {
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    Strict { depth_left: DEPTH_MAX }.deserialize(&mut parser)?;
+    Ok(parser.end()?)
+}
+
+/// Why a document is refused: what is wrong, and at which line and column.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonError(#[from] serde_json::Error);
+
+/// Visits a value and everything below it, keeping nothing.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth_left: u8,
+}
+
+impl Strict {
+    fn descend<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth_left.checked_sub(1) {
+            Some(depth_left) => Ok(Self { depth_left }),
+            None => Err(E::custom(format_args!("nested deeper than {DEPTH_MAX}"))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let below = self.descend()?;
+        let mut seen = BTreeSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if seen.contains(&key) {
+                return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
+            }
+            seen.insert(key);
+            map.next_value_seed(below)?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let below = self.descend()?;
+        while seq.next_element_seed(below)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_json() {
+        for text in ["null", "[]", "{}", r#"{"a":[1,-2,3.5e3,"x",true,null],"b":{"a":1}}"#, " 1 "] {
+            check(text.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn refuses_duplicate_keys_at_any_depth_however_they_are_spelt() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"[{"b":{"a":1,"c":2,"a":3}}]"#,
+            r#"{"":1,"":2}"#,
+        ] {
+            let error = check(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("duplicate key"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_other_parsers_let_pass() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        check(nested(32).as_bytes()).unwrap();
+        for text in [
+            "",
+            "{}{}",
+            "{} x",
+            "{}\0",
+            "\u{feff}{}",
+            "[1,]",
+            r#"{"a":1,}"#,
+            "{'a':1}",
+            "NaN",
+            "1e999",
+            "01",
+            "// x\n{}",
+            "\"\u{1}\"",
+            r#""\ud800""#,
+            &nested(33),
+            &nested(100_000),
+        ] {
+            assert!(check(text.as_bytes()).is_err(), "{text:.20}");
+        }
+        assert!(check(b"\"\xff\"").is_err());
+    }
+}
