@@ -21,7 +21,7 @@ pub enum Document {
     /// An image or artifact manifest.
     Manifest(Box<ImageManifest>),
     /// An image index (Docker: manifest list).
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// What civ reads in an image manifest. The bytes stay the truth; nothing is written from this.
@@ -101,12 +101,12 @@ impl Document {
             }
             media_type::OCI_INDEX | media_type::DOCKER_LIST => {
                 match (document.manifests, document.config, document.layers) {
-                    (Some(manifests), None, None) => Ok(Self::Index(ImageIndex {
+                    (Some(manifests), None, None) => Ok(Self::Index(Box::new(ImageIndex {
                         media_type,
                         manifests,
                         subject: document.subject,
                         annotations,
-                    })),
+                    }))),
                     (None, _, _) => Err(DocumentError::Incomplete),
                     _ => Err(DocumentError::Ambiguous),
                 }

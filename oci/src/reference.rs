@@ -11,9 +11,12 @@ use std::str::FromStr;
 
 use crate::{Digest, DigestError, ImageId};
 
-const DOCKER_HUB: &str = "docker.io";
-const DOCKER_HUB_INDEX: &str = "index.docker.io";
-const OFFICIAL: &str = "library/";
+/// The name under which Docker Hub is normalised.
+pub const DOCKER_HUB: &str = "docker.io";
+/// Docker Hub's older name, which is normalised away.
+pub const DOCKER_HUB_INDEX: &str = "index.docker.io";
+/// The path that Docker Hub's names of one component belong to.
+pub const OFFICIAL: &str = "library";
 /// `distribution/reference`: `NameTotalLengthMax`.
 const NAME_MAX: usize = 255;
 const TAG_MAX: usize = 128;
@@ -114,13 +117,10 @@ impl FromStr for Repository {
         let (host, path) = split_host(name);
         let host = normalise_host(host)?;
         let path = if host == DOCKER_HUB && !path.contains('/') {
-            format!("{OFFICIAL}{path}")
+            format!("{OFFICIAL}/{path}")
         } else {
             path.to_owned()
         };
-        if path == OFFICIAL {
-            return Err(ReferenceError::EmptyPath);
-        }
         for component in path.split('/') {
             check_path_component(component)?;
         }
@@ -172,9 +172,11 @@ impl fmt::Display for Tag {
     }
 }
 
+/// Splits a repository's name into host and path, before either is checked or normalised.
+///
 /// Docker's rule for the first component: it is a host if it could not be a path component of
 /// Docker Hub, that is with a `.` or `:`, as `localhost`, or in upper case.
-fn split_host(name: &str) -> (&str, &str) {
+pub fn split_host(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((first, rest))
             if first == "localhost"

@@ -1,1 +1,32 @@
-//! .
+//! Trust policies: which repositories a document speaks of, and what it asks of their images.
+//!
+//! Parsing is strict: an unknown field, a duplicate key, a scope stated twice or trailing bytes make
+//! the whole document invalid, since a policy that is misread is worse than none. Nothing here talks
+//! to a registry, reads a clock or an environment variable; [`file`] opens the one file it is given.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`cosign`] | the document of `cosign-image-verifier` |
+//! | [`digestion`] | the document of `digestion-image-verifier`, Bottlerocket's unchanged |
+//! | [`scope`] | [`Scope`]: which repositories a statement is for, and which statement wins |
+//! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references |
+//! | [`level`] | [`Level`]: what a failed check leads to |
+//! | [`evidence`] | [`Evidence`]: why a pull may go on |
+//! | [`file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
+//! | [`error`] | [`PolicyError`] |
+
+pub mod cosign;
+pub mod digestion;
+pub mod error;
+pub mod evidence;
+pub mod file;
+pub mod kms;
+pub mod level;
+pub mod scope;
+
+pub use error::PolicyError;
+pub use evidence::{Evidence, Exempt};
+pub use file::{PolicyFile, PolicyFileError};
+pub use kms::KmsKeyRef;
+pub use level::Level;
+pub use scope::{Scope, ScopeTable};

@@ -1,1 +1,33 @@
-//! .
+//! containerd's bindir image-verifier protocol: a call comes in as argv and stdin, a verdict goes
+//! out as an exit code and one line on stdout.
+//!
+//! containerd executes every file in its verifier directory before each pull
+//! ([docs/image-verification.md](https://github.com/containerd/containerd/blob/main/docs/image-verification.md)),
+//! takes exit code 0 for "allow" and anything else for "refuse", and kills what has not answered in
+//! ten seconds. [`answer`] is the whole contract; a verifier brings a function from [`Request`] to
+//! [`Verdict`]. Whatever goes wrong on the way, a panic included, refuses.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`call`] | argv: [`Call`], [`CallError`] |
+//! | [`stdin`] | the descriptor that containerd writes |
+//! | [`plugin`] | [`PluginName`]: which policy this executable reads |
+//! | [`request`] | [`Request`]: a call that has been checked |
+//! | [`verdict`] | [`Verdict`], [`Refusal`], [`Exit`] |
+//! | [`record`] | [`Record`]: stderr and the system log |
+//! | [`answer`] | [`answer`]: deadline, panic hook, exit |
+
+pub mod answer;
+pub mod call;
+pub mod plugin;
+pub mod record;
+pub mod request;
+pub mod stdin;
+pub mod verdict;
+
+pub use answer::{Verifier, answer};
+pub use call::{Call, CallError};
+pub use plugin::PluginName;
+pub use record::Record;
+pub use request::Request;
+pub use verdict::{Exit, Refusal, Verdict};

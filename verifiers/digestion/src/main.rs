@@ -1,2 +1,24 @@
-//! .
-fn main() {}
+/*! *digestion-image-verifier*: is this digest on the operator's list?
+
+No network code is linked in: the verdict follows from the call and the policy alone. */
+
+use std::process::ExitCode;
+
+use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
+use civ_policy::digestion::Policy;
+
+const DIGESTION: Verifier = Verifier {
+    name: "digestion-image-verifier",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Allows a pull if the trust policy lists the image's digest.",
+};
+
+fn main() -> ExitCode {
+    answer(DIGESTION, decide)
+}
+
+fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
+    let policy = request.load_policy(Policy::parse, record)?;
+    let outcome = policy.check_listed(&request.image).map_err(Refusal::by_policy);
+    Verdict::at_level(policy.level_for(&request.image), request, outcome)
+}

@@ -1,0 +1,122 @@
+//! Why a trust policy is not valid.
+
+use civ_oci::strict_json::JsonError;
+
+use crate::kms::KmsKeyRefError;
+use crate::scope::ScopeError;
+
+/// Why a trust policy is not valid. Any of these refuses every pull.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Two keys of a statement have the same name.
+    #[error("two keys of statement {statement:?} are called {key:?}")]
+    DuplicateKeyName {
+        /// The statement.
+        statement: String,
+        /// The name.
+        key: String,
+    },
+    /// One scope is stated twice, so that no statement would be the closest.
+    #[error("scope {scope} of statement {statement:?} is stated twice; each may be stated once")]
+    DuplicateScope {
+        /// The statement that states it again.
+        statement: String,
+        /// The scope, normalised.
+        scope: String,
+    },
+    /// Two statements have the same name.
+    #[error("two statements are called {statement:?}")]
+    DuplicateStatement {
+        /// The name.
+        statement: String,
+    },
+    /// No digest is trusted by the document.
+    #[error("no digest is listed; list the trusted ones in \"trustedDigests\"")]
+    EmptyDigestList,
+    /// A signed identity that names no repository.
+    #[error(
+        "signedIdentity of statement {statement:?}: {text:?} is not a repository or a prefix of one"
+    )]
+    Identity {
+        /// The statement.
+        statement: String,
+        /// The repository or prefix as written.
+        text: String,
+    },
+    /// Not JSON as civ accepts it, or not of the document's form.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// A key has neither a public key nor a KMS reference.
+    #[error("key {key:?} of statement {statement:?} has neither \"publicKey\" nor \"kms\"")]
+    KeyWithoutMaterial {
+        /// The statement.
+        statement: String,
+        /// The key.
+        key: String,
+    },
+    /// A KMS reference is malformed.
+    #[error("key {key:?} of statement {statement:?}: {source}")]
+    Kms {
+        /// The statement.
+        statement: String,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        source: KmsKeyRefError,
+    },
+    /// A statement that checks signatures names no key.
+    #[error("statement {statement:?} has no keys; only level \"skip\" needs none")]
+    NoKeys {
+        /// The statement.
+        statement: String,
+    },
+    /// A statement has no scope.
+    #[error("statement {statement:?} has no registryScopes")]
+    NoScopes {
+        /// The statement.
+        statement: String,
+    },
+    /// The document has no statement.
+    #[error("no statement in \"trustPolicies\"")]
+    NoStatements,
+    /// A scope is malformed.
+    #[error("scope {scope:?} of statement {statement:?}: {source}")]
+    Scope {
+        /// The statement.
+        statement: String,
+        /// The scope as written.
+        scope: String,
+        /// What is wrong with it.
+        source: ScopeError,
+    },
+    /// A statement skips and yet says what to check.
+    #[error("statement {statement:?} has level \"skip\" and yet lists what to check; remove one")]
+    SkipWithChecks {
+        /// The statement.
+        statement: String,
+    },
+    /// The threshold cannot be met, or is none.
+    #[error(
+        "statement {statement:?} asks for {threshold} keys of {keys}; a threshold is at least 1 and at most the number of keys"
+    )]
+    Threshold {
+        /// The statement.
+        statement: String,
+        /// The threshold asked for.
+        threshold: usize,
+        /// The keys there are.
+        keys: usize,
+    },
+    /// A document version that this program does not know.
+    #[error("version {found:?} is not known; \"1.0\" is")]
+    Version {
+        /// The version found.
+        found: String,
+    },
+}
+
+/// Checks a document's `version`.
+pub(crate) fn check_version(version: &str) -> Result<(), PolicyError> {
+    if version == "1.0" { Ok(()) } else { Err(PolicyError::Version { found: version.to_owned() }) }
+}

@@ -1,0 +1,205 @@
+//! Opening a trust policy without being led elsewhere.
+//!
+//! Whoever can change the file can change every verdict, so the file must be one that only root (or
+//! the user running the verifier) can have written, reached without following a symbolic link, and
+//! of bounded size. A FIFO is opened without blocking and then refused.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
+use rustix::io::Errno;
+
+/// The largest policy read, in bytes.
+pub const POLICY_MAX: u64 = 1 << 20;
+
+/// The bytes of a trust policy file, whose origin has been checked.
+#[derive(Clone, Debug)]
+pub struct PolicyFile {
+    /// The path as given.
+    pub path: PathBuf,
+    /// The content, at most [`POLICY_MAX`] bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl PolicyFile {
+    /// Opens `path` component by component, checks the file, and reads it.
+    pub fn read(path: &Path) -> Result<Self, PolicyFileError> {
+        let because = |problem| PolicyFileError { path: path.to_owned(), problem };
+        let file = open_without_links(path).map_err(because)?;
+        check_origin(&file).map_err(because)?;
+        let mut bytes = Vec::new();
+        file.take(POLICY_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| because(Problem::Io(source)))?;
+        if bytes.len() as u64 > POLICY_MAX {
+            return Err(because(Problem::TooLarge));
+        }
+        if bytes.is_empty() {
+            return Err(because(Problem::Empty));
+        }
+        Ok(Self { path: path.to_owned(), bytes })
+    }
+}
+
+fn open_without_links(path: &Path) -> Result<File, Problem> {
+    let as_directory = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let as_file = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY | OFlags::NONBLOCK;
+    let start = if path.is_absolute() { "/" } else { "." };
+    let mut here = open(start, as_directory, Mode::empty())?;
+    let mut components =
+        path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+    let Some(mut current) = components.next() else { return Err(Problem::NotRegular) };
+    for next in components {
+        here = openat(&here, current.as_os_str(), as_directory, Mode::empty())?;
+        check_directory(&fstat(&here)?)?;
+        current = next;
+    }
+    Ok(openat(&here, current.as_os_str(), as_file, Mode::empty())?.into())
+}
+
+/// In a directory that anyone may write to, anyone may put another file in the policy's place; the
+/// sticky bit (as on `/tmp`) takes that power away.
+fn check_directory(stat: &Stat) -> Result<(), Problem> {
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    if mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
+        return Err(Problem::OpenDirectory);
+    }
+    Ok(())
+}
+
+fn check_origin(file: &File) -> Result<(), Problem> {
+    let stat = fstat(file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Problem::NotRegular);
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if stat.st_uid != 0 && stat.st_uid != me {
+        return Err(Problem::WrongOwner { uid: stat.st_uid });
+    }
+    if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+        return Err(Problem::Writable { mode: stat.st_mode & 0o777 });
+    }
+    Ok(())
+}
+
+/// Why a policy file is not used.
+#[derive(Debug, thiserror::Error)]
+#[error("policy {}: {problem}", path.display())]
+pub struct PolicyFileError {
+    /// The path as given.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub problem: Problem,
+}
+
+/// What is wrong with a policy file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No such file.
+    #[error("absent, so every pull is refused; write the file, or remove the verifier")]
+    Absent,
+    /// Zero bytes.
+    #[error("empty, so every pull is refused")]
+    Empty,
+    /// Reading failed.
+    #[error("unreadable: {0}")]
+    Io(#[source] io::Error),
+    /// A symbolic link on the way, or something else than a directory.
+    #[error("a part of its path is a symbolic link or no directory; use the real path")]
+    Link,
+    /// A directory, FIFO, socket or device.
+    #[error("not a regular file")]
+    NotRegular,
+    /// A directory on the way that anyone may write to.
+    #[error("in a directory that anyone may write to; chmod o-w that directory")]
+    OpenDirectory,
+    /// More than [`POLICY_MAX`] bytes.
+    #[error("larger than {POLICY_MAX} bytes")]
+    TooLarge,
+    /// Others may write to it.
+    #[error("writable by others (mode {mode:04o}); chmod 0600 it")]
+    Writable {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// Somebody else's.
+    #[error("owned by user {uid}; chown it to root")]
+    WrongOwner {
+        /// The owner.
+        uid: u32,
+    },
+}
+
+impl From<Errno> for Problem {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT => Self::Absent,
+            // With O_NOFOLLOW a link is ELOOP, or ENOTDIR where a directory was asked for.
+            Errno::LOOP | Errno::NOTDIR => Self::Link,
+            // A socket, or a device without a driver.
+            Errno::NXIO | Errno::NODEV => Self::NotRegular,
+            errno => Self::Io(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn refuses_files_that_somebody_else_could_have_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let write = |name: &str, bytes: &[u8], mode| {
+            fs::write(at(name), bytes).unwrap();
+            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+        };
+        write("good", b"{}", 0o600);
+        write("empty", b"", 0o600);
+        write("group", b"{}", 0o620);
+        write("world", b"{}", 0o602);
+        let limit = usize::try_from(POLICY_MAX).unwrap();
+        write("huge", &vec![b' '; limit + 1], 0o600);
+        write("largest", &vec![b' '; limit], 0o600);
+        symlink(at("good"), at("link")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::create_dir(at("dir")).unwrap();
+        fs::write(at("dir/policy"), b"{}").unwrap();
+        symlink(at("dir"), at("dirlink")).unwrap();
+        fs::create_dir(at("open")).unwrap();
+        fs::write(at("open/policy"), b"{}").unwrap();
+        fs::set_permissions(at("open"), Permissions::from_mode(0o777)).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
+
+        assert_eq!(PolicyFile::read(&at("good")).unwrap().bytes, b"{}");
+        assert!(PolicyFile::read(&at("largest")).is_ok());
+        assert!(PolicyFile::read(&at("dir/policy")).is_ok());
+        for (name, expected) in [
+            ("absent", "absent"),
+            ("absent/policy", "absent"),
+            ("empty", "empty"),
+            ("group", "writable by others (mode 0620)"),
+            ("world", "writable by others (mode 0602)"),
+            ("huge", "larger than"),
+            ("link", "symbolic link"),
+            ("loop", "symbolic link"),
+            ("dangling", "symbolic link"),
+            ("dirlink/policy", "symbolic link"),
+            ("open/policy", "directory that anyone may write to"),
+            ("dir", "not a regular file"),
+            ("fifo", "not a regular file"),
+        ] {
+            let error = PolicyFile::read(&at(name)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! From the call to the exit code, whatever happens in between.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use civ_oci::text::one_line;
+
+use crate::{Call, Exit, PluginName, Record, Refusal, Request, Verdict};
+
+/// containerd kills a verifier after ten seconds and loses its reason; so we stop before.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// The work ends a little earlier, so that it can say itself what it was waiting for.
+const WORK_DEADLINE: Duration = Duration::from_millis(7_700);
+/// kubelet shows the reason in an event of limited length, behind containerd's own words.
+const REASON_MAX: usize = 300;
+
+/// A verifier's fixed texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Verifier {
+    /// The program's name as released.
+    pub name: &'static str,
+    /// The program's version.
+    pub version: &'static str,
+    /// What it does, in one sentence, for `--help`.
+    pub about: &'static str,
+}
+
+/// Answers the call that this process is: reads argv and stdin, asks `decide`, prints the reason,
+/// and ends the process.
+///
+/// A panic anywhere ends in a refusal (70), and so does running out of time (5).
+pub fn answer(
+    verifier: Verifier,
+    decide: impl FnOnce(&Request, &Record) -> Result<Verdict, Refusal>,
+) -> ExitCode {
+    let started = Instant::now();
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let call = match Call::parse(arguments) {
+        Ok(Call::Help) => return print(&help(verifier)),
+        Ok(Call::Version) => {
+            return print(&format!("{} {}\n", verifier.name, verifier.version));
+        }
+        other => other,
+    };
+
+    let session = Session::start(verifier, &program, started);
+    let arguments = match call {
+        Ok(Call::Verify(arguments)) => arguments,
+        Ok(Call::Help | Call::Version) => return ExitCode::from(Exit::Internal as u8),
+        Err(error) => session.end(Err(Refusal::bad_call(error))),
+    };
+    session.watch_deadline(started + DEADLINE);
+    session.record.set("name", &arguments.name);
+    session.record.set("digest", &arguments.digest);
+    let outcome = PluginName::of_program(&program)
+        .map_err(Refusal::bad_call)
+        .and_then(|plugin| Request::read(arguments, &plugin, started + WORK_DEADLINE))
+        .and_then(|request| decide(&request, &session.record));
+    session.end(outcome)
+}
+
+/// What the threads that may end the process share. The first to end it decides.
+#[derive(Clone)]
+struct Session {
+    program: String,
+    record: Record,
+    ended: Arc<AtomicBool>,
+}
+
+impl Session {
+    fn start(verifier: Verifier, program: &OsString, started: Instant) -> Self {
+        let file_name = Path::new(program).file_name().unwrap_or_default();
+        let session = Self {
+            program: one_line(&file_name.to_string_lossy(), 100),
+            record: Record::new(started),
+            ended: Arc::default(),
+        };
+        session.record.set("version", &verifier.version);
+        let on_panic = session.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            // A panic while the verdict was being written: nothing can be said any more.
+            if on_panic.ended.load(Ordering::SeqCst) {
+                std::process::exit(Exit::Internal as i32);
+            }
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            on_panic.end(Err(Refusal {
+                exit: Exit::Internal,
+                reason: format!("internal error at {place}; please report it"),
+            }))
+        }));
+        session
+    }
+
+    fn watch_deadline(&self, deadline: Instant) {
+        let session = self.clone();
+        let watch = move || {
+            thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            session.end(Err(Refusal::deadline(format_args!(
+                "no verdict within {} s",
+                DEADLINE.as_secs()
+            ))))
+        };
+        if let Err(error) = thread::Builder::new().name("deadline".to_owned()).spawn(watch) {
+            self.end(Err(Refusal {
+                exit: Exit::Internal,
+                reason: format!("no thread to be had: {error}"),
+            }));
+        }
+    }
+
+    /// Prints the reason, writes the record, and ends the process.
+    fn end(&self, outcome: Result<Verdict, Refusal>) -> ! {
+        if self.ended.swap(true, Ordering::SeqCst) {
+            loop {
+                thread::park();
+            }
+        }
+        let (verdict, exit, reason) = match outcome {
+            Ok(Verdict { reason, audited: None }) => ("allow", Exit::Allow, reason),
+            Ok(Verdict { reason, audited: Some(exit) }) => {
+                self.record.set("audited_exit", &(exit as i32));
+                ("audit", Exit::Allow, reason)
+            }
+            Err(refusal) => ("refuse", refusal.exit, refusal.reason),
+        };
+        let reason = one_line(&reason, REASON_MAX);
+        // An allowed pull must be on record at least in containerd's view: if even stdout fails,
+        // something is wrong with this node.
+        let printed = print_line(&reason);
+        let exit = if printed || exit != Exit::Allow { exit } else { Exit::Internal };
+        self.record.finish(
+            &self.program,
+            exit == Exit::Allow,
+            &[
+                ("verdict", if exit == Exit::Internal { "refuse" } else { verdict }),
+                ("exit", &(exit as i32).to_string()),
+                ("reason", &reason),
+            ],
+        );
+        std::process::exit(exit as i32)
+    }
+}
+
+fn print_line(line: &str) -> bool {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush()).is_ok()
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(Exit::Internal as u8),
+    }
+}
+
+fn help(verifier: Verifier) -> String {
+    let Verifier { name, version, about } = verifier;
+    format!(
+        "{name} {version}
+{about}
+
+containerd runs this program before each pull, from its image-verifier directory:
+    {name} -name REF -digest DIGEST -stdin-media-type TYPE
+
+To try a policy by hand:
+    {name} -policy trustpolicy.json -name REF -digest DIGEST
+
+Without -policy it reads /etc/containerd/image-verifiers/<plugin>/trustpolicy.json, where <plugin>
+is the name of this file less \"-image-verifier\".
+
+Exit: 0 allow, 1 refused by policy, 2 bad call, 3 bad policy, 4 registry, 5 deadline, 70 internal.
+The reason is on stdout, one line; what happened is on stderr and in the system log.
+"
+    )
+}
