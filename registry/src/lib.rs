@@ -1,1 +1,37 @@
-//! .
+//! A bounded, blocking, read-only client for OCI registries: what a verifier may ask, within a
+//! deadline, a number of requests and a size, of a registry that it does not trust.
+//!
+//! Every answer that was asked for by digest is bounded, hashed and compared before anybody sees
+//! it. Redirects and token servers that a registry names are followed only to where they may lead,
+//! and credentials go nowhere but to the registry that they are for.
+//!
+//! | module | what it holds | I/O |
+//! |---|---|---|
+//! | [`client`] | [`Client`]: the implementation of [`civ_oci::RegistryRead`] | yes |
+//! | [`transport`] | connections: TLS, time-outs, addresses that may be reached | yes |
+//! | [`roots`] | the certificate authorities of the system, read when a chain asks for them | yes |
+//! | [`challenge`] | `WWW-Authenticate`: what a registry asks for | no |
+//! | [`endpoint`] | [`Endpoint`]: where a repository's registry is | no |
+//! | [`guard`] | where a registry may send its clients | no |
+//! | [`credentials`] | [`Credentials`] | no |
+//! | [`limits`] | [`Limits`]: every bound, with its reason | no |
+//! | [`error`] | [`Error`] | no |
+//!
+//! The modules without I/O are shared with the dispatcher's client.
+
+pub mod challenge;
+pub mod client;
+pub mod credentials;
+pub mod endpoint;
+pub mod error;
+pub mod guard;
+pub mod limits;
+pub mod roots;
+pub mod transport;
+
+pub use challenge::Challenge;
+pub use client::Client;
+pub use credentials::Credentials;
+pub use endpoint::Endpoint;
+pub use error::Error;
+pub use limits::Limits;

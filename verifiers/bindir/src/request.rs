@@ -1,10 +1,11 @@
 //! A call that has been checked: what a verifier decides about.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use civ_oci::{Digest, ImageId, Reference};
-use civ_policy::{PolicyError, PolicyFile};
+use civ_policy::PolicyFile;
 
 use crate::call::Arguments;
 use crate::{PluginName, Record, Refusal, stdin};
@@ -40,23 +41,16 @@ impl Request {
     }
 
     /// Opens the trust policy and parses it with `parse`, noting both in `record`.
-    pub fn load_policy<P>(
+    pub fn load_policy<P, E: fmt::Display>(
         &self,
-        parse: impl FnOnce(&[u8]) -> Result<P, PolicyError>,
+        parse: impl FnOnce(&[u8]) -> Result<P, E>,
         record: &Record,
     ) -> Result<P, Refusal> {
         let file = PolicyFile::read(&self.policy).map_err(Refusal::bad_policy)?;
         record.set("policy", &self.policy.display());
         record.set("policy_sha256", &Digest::sha256(&file.bytes).hex());
-        parse(&file.bytes).map_err(|error| bad_policy(&self.policy, error))
+        parse(&file.bytes).map_err(|error| {
+            Refusal::bad_policy(format_args!("policy {}: {error}", self.policy.display()))
+        })
     }
-
-    /// The refusal of a policy that cannot be used, for what only the verifier can see in it.
-    pub fn bad_policy(&self, error: impl std::fmt::Display) -> Refusal {
-        bad_policy(&self.policy, error)
-    }
-}
-
-fn bad_policy(path: &Path, error: impl std::fmt::Display) -> Refusal {
-    Refusal::bad_policy(format_args!("policy {}: {error}", path.display()))
 }

@@ -1,1 +1,35 @@
-//! .
+//! What a valid cosign signature is. The gate decides with this library and the dispatcher checks
+//! with it what it has just signed, so there is one definition.
+//!
+//! It holds no socket, clock or environment: a registry is an argument
+//! ([`civ_oci::RegistryRead`]). A verdict takes these steps, in this order:
+//!
+//! 1. [`TrustPolicy::parse`]: the policy, with every key in it usable;
+//! 2. [`TrustPolicy::trust_for`]: what the closest statement asks of images of this repository;
+//! 3. [`find_signatures`]: the signatures stored for the image's digest, none of them trusted;
+//! 4. [`verify_signatures`]: for each, the bytes first (is it a signature of a trusted key over this
+//!    payload?), then the claims (is the payload about this image, this repository, with these
+//!    annotations?). All of them must hold for one and the same signature.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`trust`] | [`TrustPolicy`], [`Trust`] |
+//! | [`keys`] | [`PublicKey`]: which keys are accepted, and how each verifies |
+//! | [`payload`] | [`SimpleSigning`]: the payload that cosign signs |
+//! | [`claims`] | [`check_claims`]: what a payload must say |
+//! | [`signatures`] | [`find_signatures`]: reading a `.sig` image |
+//! | [`verify`] | [`verify_signatures`], [`VerifiedImage`] |
+
+pub mod claims;
+pub mod keys;
+pub mod payload;
+pub mod signatures;
+pub mod trust;
+pub mod verify;
+
+pub use claims::{ClaimError, check_claims};
+pub use keys::{KeyError, PublicKey, SignatureError};
+pub use payload::{PayloadError, SimpleSigning};
+pub use signatures::{SignatureSet, UntrustedSignature, find_signatures};
+pub use trust::{Trust, TrustPolicy, TrustPolicyError, TrustedKey};
+pub use verify::{Rejection, VerifiedImage, VerifyError, verify_signatures};

@@ -1,0 +1,418 @@
+//! The client: bounded, hashed, compared.
+
+use std::cell::{Cell, RefCell};
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use civ_oci::{Digest, RegistryRead, Repository, Selector, StoredManifest, media_type};
+use serde::Deserialize;
+use ureq::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use ureq::http::{Response, Uri};
+use ureq::{Agent, Body};
+
+use crate::error::TokenProblem;
+use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, transport};
+
+/// How long to wait before a request is repeated, unless the registry says how long.
+const BACKOFF: Duration = Duration::from_millis(250);
+
+/// A client for the registry of one repository.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+    agent: Agent,
+    limits: Limits,
+    deadline: Instant,
+    credentials: Option<Credentials>,
+    authorization: RefCell<Option<Authorization>>,
+    requests: Cell<u32>,
+    token_requests: Cell<u32>,
+}
+
+/// An `Authorization` header, and the repository that it was given for.
+#[derive(Clone)]
+struct Authorization {
+    repository: Repository,
+    header: String,
+}
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Authorization(for {})", self.repository)
+    }
+}
+
+/// How a client is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When the client gives up.
+    pub deadline: Instant,
+    /// What it may spend.
+    pub limits: Limits,
+    /// Credentials for the registry, if it wants any.
+    pub credentials: Option<Credentials>,
+    /// A PEM file of certificate authorities to use instead of the system's.
+    pub authorities: Option<PathBuf>,
+}
+
+impl Options {
+    /// Default limits, no credentials, the system's authorities.
+    pub fn until(deadline: Instant) -> Self {
+        Self { deadline, limits: Limits::default(), credentials: None, authorities: None }
+    }
+}
+
+impl Client {
+    /// A client for the registry that holds `repository`. Nothing is sent yet.
+    pub fn new(repository: &Repository, options: Options) -> Result<Self, Error> {
+        let endpoint = Endpoint::of(repository);
+        let agent = transport::agent(&endpoint, &options.limits, options.authorities).map_err(
+            |source| Error::Unreachable {
+                what: repository.to_string(),
+                source: ureq::Error::Other(Box::new(source)),
+            },
+        )?;
+        Ok(Self {
+            endpoint,
+            agent,
+            limits: options.limits,
+            deadline: options.deadline,
+            credentials: options.credentials,
+            authorization: RefCell::new(None),
+            requests: Cell::new(0),
+            token_requests: Cell::new(0),
+        })
+    }
+
+    /// How many requests were made so far, those to token servers included.
+    pub fn requests(&self) -> u32 {
+        self.requests.get() + self.token_requests.get()
+    }
+
+    /// GETs `url` of `repository`, authorising and following redirects as far as they may lead.
+    fn get(&self, query: &Query<'_>) -> Result<Option<Answer>, Error> {
+        let mut url = query.url.to_owned();
+        let mut at_registry = true;
+        let mut redirects = 0;
+        let mut challenged = false;
+        loop {
+            let response = self.send(query, &url, at_registry)?;
+            let status = response.status().as_u16();
+            match status {
+                200 => return read_answer(response, query, self).map(Some),
+                404 => return Ok(None),
+                401 if at_registry && !challenged => {
+                    challenged = true;
+                    self.authorize(query, &response)?;
+                }
+                401 | 403 => {
+                    return Err(Error::Unauthorized { what: query.what.to_owned(), status });
+                }
+                301 | 302 | 303 | 307 | 308 => {
+                    redirects += 1;
+                    if redirects > self.limits.redirects {
+                        let limit = self.limits.redirects;
+                        return Err(Error::Redirects { what: query.what.to_owned(), limit });
+                    }
+                    url = self.redirect_target(query, &url, &response)?;
+                    at_registry = authority_of(&url) == Some(self.endpoint.authority());
+                }
+                _ => return Err(self.status_error(query, response)),
+            }
+        }
+    }
+
+    /// Sends one request, once more if the registry or the network asks for it.
+    fn send(
+        &self,
+        query: &Query<'_>,
+        url: &str,
+        at_registry: bool,
+    ) -> Result<Response<Body>, Error> {
+        let mut retries = 0;
+        loop {
+            let outcome = self.send_once(query, url, at_registry)?;
+            let pause = match &outcome {
+                Ok(response) if matches!(response.status().as_u16(), 429 | 502 | 503 | 504) => {
+                    retry_after(response).unwrap_or(BACKOFF)
+                }
+                Err(ureq::Error::Io(_) | ureq::Error::ConnectionFailed) => BACKOFF,
+                _ => Duration::ZERO,
+            };
+            let in_time = pause < self.deadline.saturating_duration_since(Instant::now());
+            if pause.is_zero() || !in_time || retries >= self.limits.retries {
+                return outcome.map_err(|source| self.transport_error(query, source));
+            }
+            retries += 1;
+            std::thread::sleep(pause);
+        }
+    }
+
+    fn send_once(
+        &self,
+        query: &Query<'_>,
+        url: &str,
+        at_registry: bool,
+    ) -> Result<Result<Response<Body>, ureq::Error>, Error> {
+        let limit = self.limits.requests;
+        if self.requests.get() >= limit {
+            return Err(Error::Requests { what: query.what.to_owned(), limit });
+        }
+        self.requests.set(self.requests.get() + 1);
+        let time_left = self.time_left(query)?;
+        let mut request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
+        if let Some(accept) = &query.accept {
+            request = request.header(ACCEPT, accept);
+        }
+        let authorization = self.authorization.borrow();
+        if let Some(authorization) = authorization.as_ref()
+            && at_registry
+            && authorization.repository == *query.repository
+        {
+            request = request.header(AUTHORIZATION, &authorization.header);
+        }
+        Ok(request.call())
+    }
+
+    /// Meets the challenge of a 401 answer.
+    fn authorize(&self, query: &Query<'_>, response: &Response<Body>) -> Result<(), Error> {
+        let unauthorized = || Error::Unauthorized { what: query.what.to_owned(), status: 401 };
+        let challenge = response
+            .headers()
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .find_map(|header| Challenge::parse(header.to_str().ok()?))
+            .ok_or_else(unauthorized)?;
+        let scope = format!("repository:{}:pull", query.repository.path());
+        let header = match challenge.token_url(&scope) {
+            Some(url) => format!("Bearer {}", self.fetch_token(query, &url)?),
+            None => self.credentials.as_ref().ok_or_else(unauthorized)?.basic_header(),
+        };
+        let repository = query.repository.clone();
+        *self.authorization.borrow_mut() = Some(Authorization { repository, header });
+        Ok(())
+    }
+
+    fn fetch_token(&self, query: &Query<'_>, url: &str) -> Result<String, Error> {
+        let token_error = |problem| Error::Token { what: query.what.to_owned(), problem };
+        let authority = self.permitted_authority(query, url)?;
+        let limit = self.limits.token_requests;
+        if self.token_requests.get() >= limit {
+            return Err(Error::Requests { what: query.what.to_owned(), limit });
+        }
+        self.token_requests.set(self.token_requests.get() + 1);
+        let time_left = self.time_left(query)?;
+        let mut request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
+        if let Some(credentials) = &self.credentials
+            && guard::shares_credentials(&self.endpoint, &authority)
+        {
+            request = request.header(AUTHORIZATION, credentials.basic_header());
+        }
+        let response = match request.call() {
+            Ok(response) => response,
+            Err(ureq::Error::Timeout(_)) if self.deadline_passed() => {
+                return Err(Error::Deadline { what: query.what.to_owned() });
+            }
+            Err(_) => return Err(token_error(TokenProblem::Unreachable)),
+        };
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(token_error(TokenProblem::Status(status)));
+        }
+        let body = read_bounded(response, self.limits.error_body)
+            .map_err(|_| token_error(TokenProblem::Unreachable))?
+            .ok_or_else(|| token_error(TokenProblem::Malformed))?;
+        let answer: TokenAnswer =
+            serde_json::from_slice(&body).map_err(|_| token_error(TokenProblem::Malformed))?;
+        answer
+            .token
+            .or(answer.access_token)
+            .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
+            .ok_or_else(|| token_error(TokenProblem::Malformed))
+    }
+
+    fn redirect_target(
+        &self,
+        query: &Query<'_>,
+        from: &str,
+        response: &Response<Body>,
+    ) -> Result<String, Error> {
+        let location =
+            response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let target = if location.starts_with('/') && !location.starts_with("//") {
+            let (scheme, _) = from.split_once("://").unwrap_or_default();
+            format!("{scheme}://{}{location}", authority_of(from).unwrap_or_default())
+        } else {
+            location.to_owned()
+        };
+        self.permitted_authority(query, &target)?;
+        Ok(target)
+    }
+
+    /// The authority of `url`, to which the registry wants to send us, if it may.
+    fn permitted_authority(&self, query: &Query<'_>, url: &str) -> Result<String, Error> {
+        let uri: Option<Uri> = url.parse().ok();
+        let target = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+        match target {
+            Some((scheme, authority))
+                if guard::permits_url(&self.endpoint, scheme, authority.as_str()) =>
+            {
+                Ok(authority.to_string())
+            }
+            _ => Err(Error::ForbiddenTarget {
+                what: query.what.to_owned(),
+                // Without the query, in which there may be a signature that gives access.
+                target: url.split('?').next().unwrap_or_default().to_owned(),
+            }),
+        }
+    }
+
+    fn status_error(&self, query: &Query<'_>, response: Response<Body>) -> Error {
+        let status = response.status().as_u16();
+        let body = read_bounded(response, self.limits.error_body).ok().flatten();
+        let code = body.and_then(|body| {
+            let errors: ErrorAnswer = serde_json::from_slice(&body).ok()?;
+            errors.errors.into_iter().next()?.code
+        });
+        Error::Status { what: query.what.to_owned(), status, code }
+    }
+
+    fn transport_error(&self, query: &Query<'_>, source: ureq::Error) -> Error {
+        let what = query.what.to_owned();
+        match source {
+            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
+                if !self.deadline_passed() =>
+            {
+                Error::UnreachableInTime { what, limit: self.limits.connect }
+            }
+            ureq::Error::Timeout(_) => Error::Deadline { what },
+            source => Error::Unreachable { what, source },
+        }
+    }
+
+    fn time_left(&self, query: &Query<'_>) -> Result<Duration, Error> {
+        match self.deadline.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(left),
+            _ => Err(Error::Deadline { what: query.what.to_owned() }),
+        }
+    }
+
+    fn deadline_passed(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+impl RegistryRead for Client {
+    type Error = Error;
+
+    fn manifest(
+        &self,
+        repository: &Repository,
+        selector: &Selector,
+    ) -> Result<Option<StoredManifest>, Error> {
+        let what = match selector {
+            Selector::Tag(tag) => format!("{repository}:{tag}"),
+            Selector::Digest(digest) => format!("{repository}@{digest}"),
+        };
+        let Some(answer) = self.get(&Query {
+            repository,
+            what: &what,
+            url: &self.endpoint.manifest_url(repository, selector),
+            accept: Some(media_type::MANIFESTS.join(", ")),
+            limit: self.limits.manifest,
+        })?
+        else {
+            return Ok(None);
+        };
+        let digest = match selector {
+            Selector::Digest(expected) => {
+                expected
+                    .check(&answer.bytes)
+                    .map_err(|source| Error::Digest { what: what.clone(), source })?;
+                expected.clone()
+            }
+            Selector::Tag(_) => Digest::sha256(&answer.bytes),
+        };
+        Ok(Some(StoredManifest { media_type: answer.media_type, digest, bytes: answer.bytes }))
+    }
+
+    fn blob(&self, repository: &Repository, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
+        let what = format!("blob {repository}@{digest}");
+        let url = self.endpoint.blob_url(repository, digest);
+        let query = Query { repository, what: &what, url: &url, accept: None, limit };
+        let answer = self.get(&query)?.ok_or_else(|| Error::Status {
+            what: what.clone(),
+            status: 404,
+            code: None,
+        })?;
+        digest.check(&answer.bytes).map_err(|source| Error::Digest { what, source })?;
+        Ok(answer.bytes)
+    }
+}
+
+/// One thing asked of the registry.
+struct Query<'a> {
+    repository: &'a Repository,
+    what: &'a str,
+    url: &'a str,
+    accept: Option<String>,
+    limit: u64,
+}
+
+struct Answer {
+    media_type: String,
+    bytes: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    errors: Vec<ErrorDetail>,
+}
+
+#[derive(Deserialize)]
+struct ErrorDetail {
+    code: Option<String>,
+}
+
+fn read_answer(
+    response: Response<Body>,
+    query: &Query<'_>,
+    client: &Client,
+) -> Result<Answer, Error> {
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type::essence(content_type.unwrap_or_default()).to_owned();
+    match read_bounded(response, query.limit) {
+        Ok(Some(bytes)) => Ok(Answer { media_type, bytes }),
+        Ok(None) => Err(Error::TooLarge { what: query.what.to_owned(), limit: query.limit }),
+        Err(source) => Err(client.transport_error(query, source)),
+    }
+}
+
+/// The whole body, or `None` if it has more than `limit` bytes. No more than that is read.
+fn read_bounded(response: Response<Body>, limit: u64) -> Result<Option<Vec<u8>>, ureq::Error> {
+    let mut body = response.into_body();
+    if body.content_length().is_some_and(|length| length > limit) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    body.as_reader().take(limit + 1).read_to_end(&mut bytes).map_err(ureq::Error::from)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+fn authority_of(url: &str) -> Option<&str> {
+    url.split_once("://")?.1.split(['/', '?', '#']).next()
+}
+
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).max(BACKOFF))
+}

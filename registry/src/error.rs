@@ -1,0 +1,131 @@
+//! Why a registry did not answer the question.
+
+use std::time::Duration;
+
+use civ_oci::{DigestMismatch, text::one_line};
+
+/// Why a read failed. Each names what was asked for, and shows text of the registry's only escaped
+/// and cut.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Time ran out.
+    #[error("deadline passed while asking for {what}")]
+    Deadline {
+        /// What was asked for.
+        what: String,
+    },
+    /// The registry sent something else.
+    #[error("registry sent other content for {what}: {source}")]
+    Digest {
+        /// What was asked for.
+        what: String,
+        /// Both digests.
+        source: DigestMismatch,
+    },
+    /// A redirect or token server where the registry may not send its clients.
+    #[error(
+        "registry wants to send us to {}, which is not followed, for {what}",
+        one_line(target, 80)
+    )]
+    ForbiddenTarget {
+        /// What was asked for.
+        what: String,
+        /// Where to.
+        target: String,
+    },
+    /// Too many redirects.
+    #[error("limit reached: more than {limit} redirects for {what}")]
+    Redirects {
+        /// What was asked for.
+        what: String,
+        /// How many are followed.
+        limit: u32,
+    },
+    /// Too many requests for one verdict.
+    #[error("limit reached: {what} would take more than {limit} requests")]
+    Requests {
+        /// What was asked for.
+        what: String,
+        /// How many are made.
+        limit: u32,
+    },
+    /// An answer that civ has no use for.
+    #[error("registry answered {status}{} for {what}", OfficialCode(code.as_deref()))]
+    Status {
+        /// What was asked for.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// The error code in the body, as the distribution specification defines them.
+        code: Option<String>,
+    },
+    /// The token server did not answer with a token.
+    #[error("no token for {what}: {problem}")]
+    Token {
+        /// What was asked for.
+        what: String,
+        /// What the token server did.
+        problem: TokenProblem,
+    },
+    /// The answer is too large.
+    #[error("limit reached: {what} is larger than {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        what: String,
+        /// How much is read, in bytes.
+        limit: u64,
+    },
+    /// The registry wants credentials, or other ones.
+    #[error(
+        "registry answered {status}: no permission to read {what}; the verifier needs credentials that may pull it"
+    )]
+    Unauthorized {
+        /// What was asked for.
+        what: String,
+        /// The HTTP status, 401 or 403.
+        status: u16,
+    },
+    /// No connection, or it broke.
+    #[error("registry unreachable for {what}: {}", one_line(&source.to_string(), 100))]
+    Unreachable {
+        /// What was asked for.
+        what: String,
+        /// What the transport says.
+        source: ureq::Error,
+    },
+    /// No connection within the time for one.
+    #[error("registry unreachable for {what}: no connection within {} s", limit.as_secs())]
+    UnreachableInTime {
+        /// What was asked for.
+        what: String,
+        /// The time for a connection.
+        limit: Duration,
+    },
+}
+
+/// What a token server did instead of giving a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenProblem {
+    /// It could not be reached or broke off.
+    #[error("token server unreachable")]
+    Unreachable,
+    /// It answered with another status.
+    #[error("token server answered {0}")]
+    Status(u16),
+    /// Its answer holds no token.
+    #[error("token server's answer is malformed")]
+    Malformed,
+}
+
+struct OfficialCode<'a>(Option<&'a str>);
+
+impl std::fmt::Display for OfficialCode<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(code) => write!(f, " {}", one_line(code, 40)),
+            None => Ok(()),
+        }
+    }
+}
