@@ -1,1 +1,26 @@
-//! .
+//! The end-to-end harness: the programs an operator really runs, each started privately.
+//!
+//! What civ promises is a promise about other people's programs: that containerd refuses a pull,
+//! that a signature of cosign's is accepted, that a KMS key verifies. So the tests run those
+//! programs instead of imitations. Every server listens on a loopback port or socket of its own and
+//! dies with its value, so that tests run side by side and leave the machine as it was.
+//!
+//! `tests/programs` fetches the programs; a test that cannot find one fails and says so.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a harness that cannot do its work fails the test, by a panic that says what to do"
+)]
+
+pub mod containerd;
+pub mod cosign;
+mod cri;
+mod daemon;
+pub mod docker_registry;
+pub mod gate;
+pub mod image;
+pub mod kms;
+pub mod programs;

@@ -1,0 +1,151 @@
+//! AWS KMS, as moto imitates it, for keys that are only ever named.
+//!
+//! moto hashes what it is asked to sign even when it is told that it is a digest; AWS does not.
+//! `kms_server.py` mends that, so that the real cosign and civ sign through it as they do at AWS.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    daemon::{self, Daemon},
+    programs,
+};
+
+/// Region of everything in this KMS.
+pub const REGION: &str = "us-east-1";
+
+/// A KMS on a loopback port, with no keys in it.
+#[derive(Debug)]
+pub struct Kms {
+    _server: Daemon,
+    endpoint: String,
+    _directory: TempDir,
+}
+
+/// A signing key in a [`Kms`].
+#[derive(Debug, Clone)]
+pub struct KmsKey {
+    /// `1234abcd-…`
+    pub id: String,
+    /// `arn:aws:kms:…:key/1234abcd-…`
+    pub arn: String,
+    /// The public half, PEM.
+    pub public_pem: String,
+}
+
+impl KmsKey {
+    /// `awskms:///ARN`, as cosign and civ's policies name a key.
+    pub fn uri(&self) -> String {
+        format!("awskms:///{}", self.arn)
+    }
+}
+
+impl Kms {
+    /// Starts one, and returns when it answers.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = |name| directory.path().join(name);
+        let (script, log) = (path("kms_server.py"), path("log"));
+        fs::write(&script, include_str!("kms_server.py")).expect("a script in a directory of ours");
+        programs::find("moto_server");
+        let mut command = daemon::command(&programs::directory().join("venv/bin/python"));
+        command.arg("-u").arg(&script).args(["-H", "127.0.0.1", "-p", "0"]);
+        let mut server = Daemon::spawn("moto_server", &mut command, &path("stdout"), &log);
+        let endpoint = server.wait_for(|| {
+            let log = fs::read_to_string(&log).ok()?;
+            let (_, rest) = log.split_once("Running on ")?;
+            rest.split_once('\n').map(|(endpoint, _)| endpoint.trim().to_owned())
+        });
+        Self { _server: server, endpoint, _directory: directory }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The variables that lead an AWS client here.
+    pub fn env(&self) -> BTreeMap<String, String> {
+        [
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", REGION),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// A new signing key: `RSA_2048`, `RSA_4096`, `ECC_NIST_P256`, `ECC_NIST_P384`, ….
+    pub fn create_key(&self, key_spec: &str) -> KmsKey {
+        let created =
+            self.call("CreateKey", &json!({ "KeySpec": key_spec, "KeyUsage": "SIGN_VERIFY" }));
+        let text = |name: &str| {
+            created["KeyMetadata"][name].as_str().expect("a key has an id and an ARN").to_owned()
+        };
+        let (id, arn) = (text("KeyId"), text("Arn"));
+        let public = self.call("GetPublicKey", &json!({ "KeyId": id }));
+        let public = public["PublicKey"].as_str().expect("base64 of an SPKI");
+        KmsKey { id, arn, public_pem: pem("PUBLIC KEY", public) }
+    }
+
+    /// Another name, `alias/NAME`, for a key.
+    pub fn create_alias(&self, alias: &str, key: &KmsKey) {
+        self.call("CreateAlias", &json!({ "AliasName": alias, "TargetKeyId": key.id }));
+    }
+
+    /// One request to KMS, e.g. `call("DisableKey", &json!({"KeyId": …}))`.
+    pub fn call(&self, action: &str, body: &Value) -> Value {
+        let mut response = ureq::post(&self.endpoint)
+            .header("Content-Type", "application/x-amz-json-1.1")
+            .header("X-Amz-Target", format!("TrentService.{action}"))
+            // moto reads the service's name from here and checks nothing.
+            .header(
+                "Authorization",
+                format!(
+                    "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/kms/aws4_request, \
+                     SignedHeaders=host, Signature=0"
+                ),
+            )
+            .send(body.to_string())
+            .unwrap_or_else(|error| panic!("KMS {action} failed: {error}"));
+        let text = response.body_mut().read_to_string().expect("a response body");
+        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") }
+    }
+}
+
+/// PEM of DER in base64.
+fn pem(label: &str, base64: &str) -> String {
+    let lines: Vec<_> =
+        base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cosign::{Cosign, Signing},
+        docker_registry::DockerRegistry,
+        image,
+    };
+
+    #[test]
+    fn cosign_signs_and_verifies_with_its_keys() {
+        let (registry, kms) = (DockerRegistry::start(), Kms::start());
+        let cosign = Cosign::new().with_env(kms.env());
+        for spec in ["RSA_2048", "ECC_NIST_P256", "ECC_NIST_P384"] {
+            let image = image::push(registry.address(), &spec.to_lowercase(), "1", spec);
+            let key = kms.create_key(spec);
+            kms.create_alias(&format!("alias/{spec}"), &key);
+            assert_eq!(cosign.public_key(&key.uri()), key.public_pem);
+
+            cosign.sign(&key.uri(), &image.by_digest(), Signing::default());
+            let by_alias = format!("awskms:///alias/{spec}");
+            cosign.verify(&by_alias, &image.by_digest(), &[]).expect_success("cosign verify");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a node does with a pull: the real containerd, the verifiers as `cargo gate` builds them, and
+//! signatures made by the real cosign.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, thread};
+
+use civ_tests::{
+    containerd::Containerd,
+    cosign::{Cosign, KeyPair, Signing},
+    docker_registry::DockerRegistry,
+    gate,
+    image::{self, Pushed},
+};
+use serde_json::json;
+
+/// A node that trusts one key, and a registry beside it.
+struct Node {
+    registry: DockerRegistry,
+    containerd: Containerd,
+    cosign: Cosign,
+    release: KeyPair,
+}
+
+impl Node {
+    fn start() -> Self {
+        let (registry, containerd) = (DockerRegistry::start(), Containerd::start());
+        let cosign = Cosign::new();
+        let release = cosign.generate_key_pair("release");
+        containerd.set_policy("cosign", &trusting(&registry, &release));
+        install(&containerd, "cosign-image-verifier");
+        Self { registry, containerd, cosign, release }
+    }
+
+    /// An index whose parts are in the registry, unsigned.
+    fn push(&self, repository: &str) -> Pushed {
+        image::push_index(self.registry.address(), repository, "1", repository)
+    }
+
+    fn push_signed(&self, repository: &str) -> Pushed {
+        let image = self.push(repository);
+        let signing = Signing { recursive: true, ..Signing::default() };
+        self.cosign.sign(self.release.signing(), &image.by_digest(), signing);
+        image
+    }
+}
+
+fn install(containerd: &Containerd, verifier: &str) {
+    containerd.install(&gate::executable(verifier), verifier);
+}
+
+fn trusting(registry: &DockerRegistry, key: &KeyPair) -> String {
+    json!({ "version": "1.0", "trustPolicies": [{
+        "name": "production",
+        "registryScopes": [format!("{}/**", registry.address())],
+        "signatureVerification": { "level": "strict" },
+        "keys": [{ "name": "release", "publicKey": key.public_pem }],
+    }]})
+    .to_string()
+}
+
+/// Neither ctr nor CRI pulls it, both say why, and nothing of it is left.
+fn assert_refused(node: &Node, reference: &str, reason: &str) {
+    let pull = node.containerd.pull(reference);
+    assert!(!pull.success() && pull.stderr.contains(reason), "{reference}: {pull:#?}");
+    let error = node.containerd.cri_pull(reference).err().unwrap_or_default();
+    assert!(error.contains(reason), "{reference}: CRI said {error:?}");
+    assert_eq!(node.containerd.images(), [""; 0]);
+    assert_eq!(node.containerd.cri_images(), [""; 0]);
+}
+
+/// What the verifiers are built on. `-name` is what the user wrote and the digest is what will be
+/// pulled; only CRI drops the tag of a reference that has both.
+#[test]
+fn a_verifier_is_told_the_name_as_written_and_the_digest_it_resolved_to() {
+    let (registry, containerd) = (DockerRegistry::start(), Containerd::start());
+    containerd.install_script("telling-image-verifier", r#"echo "$* < $(cat)" && exit 1"#);
+    let app = image::push_index(registry.address(), "team/app", "1", "an app");
+    let both = format!("{}@{}", app.tag, app.digest);
+
+    for (reference, name_in_cri, digest) in [
+        (&app.tag, &app.tag, &app.digest),
+        (&app.by_digest(), &app.by_digest(), &app.digest),
+        (&app.child(0), &app.child(0), &app.children[0]),
+        (&both, &app.by_digest(), &app.digest),
+    ] {
+        let media_type = if *digest == app.digest { image::INDEX } else { image::MANIFEST };
+        let call = |name| {
+            format!(
+                "-name {name} -digest {digest} -stdin-media-type {} < \
+                 {{\"mediaType\":\"{media_type}\",\"digest\":\"{digest}\",\"size\":",
+                gate::DESCRIPTOR
+            )
+        };
+        let pull = containerd.pull(reference);
+        assert!(pull.stderr.contains(&call(reference)), "{pull:#?}");
+        let error = containerd.cri_pull(reference).err().unwrap_or_default();
+        assert!(error.contains(&call(name_in_cri)), "{error}");
+    }
+}
+
+#[test]
+fn a_signed_image_is_pulled_by_tag_by_digest_and_by_child() {
+    let node = Node::start();
+    let app = node.push_signed("team/app");
+
+    for reference in [app.tag.clone(), app.by_digest(), app.child(0)] {
+        node.containerd.pull(&reference).expect_success(&reference);
+        let pulled = node.containerd.cri_pull(&reference);
+        pulled.unwrap_or_else(|error| panic!("CRI, {reference}: {error}"));
+        assert!(node.containerd.images().contains(&reference), "{:?}", node.containerd.images());
+    }
+}
+
+#[test]
+fn an_unsigned_image_is_refused_with_the_reason_and_leaves_nothing() {
+    let node = Node::start();
+    let app = node.push("team/app");
+
+    for reference in [app.tag.clone(), app.by_digest(), app.child(0)] {
+        assert_refused(&node, &reference, "no signature");
+    }
+}
+
+#[test]
+fn a_child_of_an_index_is_refused_when_only_the_index_was_signed() {
+    let node = Node::start();
+    let app = node.push("team/app");
+    node.cosign.sign(node.release.signing(), &app.by_digest(), Signing::default());
+
+    assert_refused(&node, &app.child(0), "no signature");
+    node.containerd.pull(&app.tag).expect_success("the index");
+}
+
+#[test]
+fn eight_pulls_at_once_are_each_judged_by_themselves() {
+    let node = Node::start();
+    let (signed, unsigned) = (node.push_signed("team/app"), node.push("team/other"));
+
+    let containerd = &node.containerd;
+    let pulled: Vec<_> = thread::scope(|scope| {
+        let pulls = [&signed, &unsigned].repeat(4);
+        let pulls: Vec<_> = pulls
+            .into_iter()
+            .map(|image| scope.spawn(|| containerd.pull(&image.tag).success()))
+            .collect();
+        pulls.into_iter().map(|pull| pull.join().unwrap()).collect()
+    });
+    assert_eq!(pulled, [true, false].repeat(4));
+}
+
+#[test]
+fn a_policy_takes_effect_at_the_next_pull() {
+    let node = Node::start();
+    let app = node.push_signed("team/app");
+    let other = node.cosign.generate_key_pair("other");
+
+    node.containerd.set_policy("cosign", &trusting(&node.registry, &other));
+    assert_refused(&node, &app.tag, "release");
+
+    node.containerd.set_policy("cosign", &trusting(&node.registry, &node.release));
+    node.containerd.pull(&app.tag).expect_success("the key is trusted again");
+}
+
+#[test]
+fn every_installed_verifier_must_agree() {
+    let node = Node::start();
+    let (listed, unlisted) = (node.push_signed("team/app"), node.push_signed("team/other"));
+    let document = json!({ "version": "1.0", "trustedDigests": [listed.digest] });
+    node.containerd.set_policy("digestion", &document.to_string());
+    install(&node.containerd, "digestion-image-verifier");
+
+    assert_refused(&node, &unlisted.tag, "verifier digestion-image-verifier rejected");
+    node.containerd.pull(&listed.tag).expect_success("signed and listed");
+}
+
+#[test]
+fn a_verifier_that_is_killed_blocks_the_pull() {
+    let node = Node::start();
+    let app = node.push_signed("team/app");
+    node.containerd.install_script("other-image-verifier", "kill -KILL $$");
+
+    assert_refused(&node, &app.tag, "signal: killed");
+}
+
+#[test]
+fn a_stray_file_among_the_verifiers_blocks_every_pull() {
+    let node = Node::start();
+    let app = node.push_signed("team/app");
+    let stray = node.containerd.bin_dir().join("README");
+    fs::write(&stray, "not a verifier").unwrap();
+    fs::set_permissions(&stray, fs::Permissions::from_mode(0o644)).unwrap();
+
+    assert_refused(&node, &app.tag, "failed to call verifier README");
+}
