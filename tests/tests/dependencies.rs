@@ -1,0 +1,112 @@
+//! What must not depend on what. The rules are those of ARCHITECTURE.md; here they cannot be broken
+//! by accident.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An async runtime, a second HTTP stack, an SDK, an argument parser: none of it on a node.
+const NOT_ON_A_NODE: [&str; 8] =
+    ["aws-config", "aws-sdk-kms", "aws-smithy-runtime", "clap", "hyper", "reqwest", "tokio", "tracing"];
+const NETWORK: [&str; 5] = ["civ-registry", "ring", "rustls", "ureq", "webpki"];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
+}
+
+/// The names of all crates that `package` links, itself included.
+fn links(package: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}", "-p", package])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+fn assert_free_of(package: &str, forbidden: &[&str]) {
+    let links = links(package);
+    assert!(links.contains(package), "cargo tree of {package} is empty");
+    for forbidden in forbidden {
+        assert!(!links.contains(*forbidden), "{package} links {forbidden}");
+    }
+}
+
+/// The source of every module below `directory` except `main.rs`.
+fn sources(directory: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![workspace().join(directory)];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).expect("the directory is there") {
+            let path = entry.expect("it is readable").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.file_name().is_some_and(|name| name != "main.rs")
+            {
+                let text = fs::read_to_string(&path).expect("it is text");
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source below {directory}");
+    found
+}
+
+fn assert_never_says(directory: &str, forbidden: &[&str]) {
+    for (path, text) in sources(directory) {
+        for forbidden in forbidden {
+            assert!(!text.contains(forbidden), "{} says {forbidden:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_libraries_that_decide_hold_no_socket_clock_or_environment() {
+    for package in ["civ-oci", "civ-policy"] {
+        assert_free_of(package, &NETWORK);
+        assert_free_of(package, &NOT_ON_A_NODE);
+    }
+    for directory in ["oci/src", "policy/src", "verifiers/cosign/src"] {
+        assert_never_says(
+            directory,
+            &["TcpStream", "UdpSocket", "std::env", "Instant::now", "SystemTime", "std::process"],
+        );
+    }
+    // The package of the library also holds the executable, so that cargo tree cannot tell.
+    assert_never_says("verifiers/cosign/src", &["civ_registry", "civ_bindir"]);
+}
+
+#[test]
+fn a_node_runs_no_runtime_no_sdk_and_nothing_of_the_dispatcher() {
+    for package in ["civ-cosign", "civ-digestion"] {
+        assert_free_of(package, &NOT_ON_A_NODE);
+        assert_free_of(package, &["civ-promotion", "civ"]);
+    }
+}
+
+#[test]
+fn a_node_only_reads() {
+    for directory in ["registry/src", "verifiers"] {
+        assert_never_says(
+            directory,
+            &[".post(", ".put(", ".patch(", ".delete(", "Method::P", "Method::DELETE"],
+        );
+    }
+}
+
+#[test]
+fn the_digest_list_is_decided_without_network_code() {
+    assert_free_of("civ-digestion", &NETWORK);
+}
+
+#[test]
+fn the_dispatcher_checks_with_the_gates_own_library() {
+    let links = links("civ-promotion");
+    assert!(links.contains("civ-cosign") && links.contains("civ-registry"));
+}
