@@ -224,7 +224,7 @@ impl Client {
         }
         let body = read_bounded(response, self.limits.error_body)
             .map_err(|_| token_error(TokenProblem::Unreachable))?
-            .ok_or_else(|| token_error(TokenProblem::Malformed))?;
+            .ok_or_else(|| token_error(TokenProblem::TooLarge))?;
         let answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| token_error(TokenProblem::Malformed))?;
         answer

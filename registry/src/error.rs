@@ -114,6 +114,9 @@ pub enum TokenProblem {
     /// It answered with another status.
     #[error("token server answered {0}")]
     Status(u16),
+    /// Its answer is larger than a token can be.
+    #[error("limit reached: token server's answer is too large")]
+    TooLarge,
     /// Its answer holds no token.
     #[error("token server's answer is malformed")]
     Malformed,

@@ -1,9 +1,10 @@
 //! From the call to the exit code, whatever happens in between.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -42,6 +43,7 @@ pub fn answer(
     let started = Instant::now();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
+    let clean = shed_environment(&program);
     let call = match Call::parse(arguments) {
         Ok(Call::Help) => return print(&help(verifier)),
         Ok(Call::Version) => {
@@ -51,6 +53,9 @@ pub fn answer(
     };
 
     let session = Session::start(verifier, &program, started);
+    if let Err(refusal) = clean {
+        session.end(Err(refusal));
+    }
     let arguments = match call {
         Ok(Call::Verify(arguments)) => arguments,
         Ok(Call::Help | Call::Version) => return ExitCode::from(Exit::Internal as u8),
@@ -66,6 +71,23 @@ pub fn answer(
     session.end(outcome)
 }
 
+/// Starts this program anew with no environment, if it has one.
+///
+/// containerd hands on its own environment, and not only our code reads it: a static glibc loads
+/// plugins for name resolution from `LD_LIBRARY_PATH`, and resolvers and threads take settings from
+/// variables. After this, none of them can change a verdict.
+fn shed_environment(program: &OsStr) -> Result<(), Refusal> {
+    if std::env::vars_os().next().is_none() {
+        return Ok(());
+    }
+    let arguments = std::env::args_os().skip(1);
+    let error = Command::new("/proc/self/exe").arg0(program).args(arguments).env_clear().exec();
+    Err(Refusal {
+        exit: Exit::Internal,
+        reason: format!("cannot start anew without an environment: {error}; is /proc mounted?"),
+    })
+}
+
 /// What the threads that may end the process share. The first to end it decides.
 #[derive(Clone)]
 struct Session {
@@ -75,7 +97,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(verifier: Verifier, program: &OsString, started: Instant) -> Self {
+    fn start(verifier: Verifier, program: &OsStr, started: Instant) -> Self {
         let file_name = Path::new(program).file_name().unwrap_or_default();
         let session = Self {
             program: one_line(&file_name.to_string_lossy(), 100),

@@ -40,8 +40,9 @@ const NOT_ACCEPTED: [(&str, &str); 9] = [
     ("2.16.840.1.101.3.4.3.19", "ML-DSA-87"),
 ];
 
-/// A public key that signatures can be checked with.
-#[derive(Clone, PartialEq, Eq)]
+/// A public key that signatures can be checked with. Two are equal if they verify the same
+/// signatures, however each was encoded.
+#[derive(Clone)]
 pub struct PublicKey {
     spki: Vec<u8>,
     material: Material,
@@ -152,6 +153,14 @@ impl PublicKey {
         }
     }
 }
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.material == other.material
+    }
+}
+
+impl Eq for PublicKey {}
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ use civ_oci::{
     media_type, strict_json,
 };
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::{Trust, VerifyError};
 
@@ -78,6 +79,8 @@ struct UntrustedManifest {
     schema_version: u64,
     media_type: Option<String>,
     layers: Vec<serde_json::Value>,
+    /// An index has these: a document that could be read as both is neither.
+    manifests: Option<IgnoredAny>,
 }
 
 fn parse_signatures(stored: &StoredManifest) -> Option<(Vec<UntrustedSignature>, usize)> {
@@ -87,7 +90,7 @@ fn parse_signatures(stored: &StoredManifest) -> Option<(Vec<UntrustedSignature>,
     }
     let manifest: UntrustedManifest = strict_json::from_slice(&stored.bytes).ok()?;
     let agrees = manifest.media_type.is_none_or(|stated| stated == declared);
-    if manifest.schema_version != 2 || !agrees {
+    if manifest.schema_version != 2 || !agrees || manifest.manifests.is_some() {
         return None;
     }
     let mut all = manifest.layers.into_iter().rev().filter_map(|layer| {

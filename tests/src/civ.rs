@@ -1,0 +1,70 @@
+//! The command line as a user runs it: `civ`, with a home of its own.
+
+use std::{collections::BTreeMap, env, path::PathBuf, process::Command};
+
+use tempfile::TempDir;
+
+use crate::programs::{self, Finished};
+
+/// A `civ` with an empty home, so that no credentials of the developer's play a part.
+#[derive(Debug)]
+pub struct Civ {
+    home: TempDir,
+    env: BTreeMap<String, String>,
+}
+
+impl Default for Civ {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Civ {
+    /// With an empty home.
+    pub fn new() -> Self {
+        Self { home: tempfile::tempdir().expect("a temporary directory"), env: BTreeMap::new() }
+    }
+
+    /// With more in its environment, e.g. [`Kms::env`](crate::kms::Kms::env).
+    #[must_use]
+    pub fn with_env(mut self, env: BTreeMap<String, String>) -> Self {
+        self.env.extend(env);
+        self
+    }
+
+    /// Runs it. Its directory is the home.
+    pub fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
+        programs::run(
+            Command::new(executable())
+                .args(arguments)
+                .current_dir(self.home.path())
+                .env_clear()
+                .env("HOME", self.home.path())
+                .envs(&self.env),
+        )
+    }
+
+    /// Writes a file into the home, and returns its path.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, content).expect("a file in a directory of ours");
+        path
+    }
+
+    /// A new private key in a file, made by openssl with these arguments of `genpkey`.
+    pub fn new_key(&self, name: &str, genpkey: &[&str]) -> PathBuf {
+        let path = self.home.path().join(name);
+        programs::run(Command::new("openssl").arg("genpkey").args(genpkey).arg("-out").arg(&path))
+            .expect_success("openssl genpkey");
+        path
+    }
+}
+
+/// `civ` beside the test programs: `target/debug/civ` for `target/debug/deps/…`.
+fn executable() -> PathBuf {
+    let test = env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("a test is in target/<profile>/deps");
+    let path = profile.join("civ");
+    assert!(path.is_file(), "{} not found: run `cargo build -p civ`", path.display());
+    path
+}

@@ -1,0 +1,198 @@
+//! What civ promotes, others accept: the real cosign, the gate, and a containerd that asks it. And
+//! what the real cosign signs, the gate accepts. Keys are files and keys of a KMS over HTTP.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+use civ_tests::{
+    civ::Civ,
+    containerd::Containerd,
+    cosign::{Cosign, Signing},
+    docker_registry::DockerRegistry,
+    gate::{self, Call},
+    image::{self, Pushed},
+    kms::Kms,
+};
+use serde_json::json;
+
+const TESTED: &str = "e2e-tests-passed=True";
+
+/// A signing key, and how cosign names it to verify.
+struct Key {
+    name: &'static str,
+    signing: String,
+    public_pem: String,
+    /// What cosign takes as `--key`: a file with the public key, and for a KMS key also its name.
+    verifying: Vec<Vec<String>>,
+}
+
+/// A machine with civ and cosign on it, a registry, and a KMS.
+struct Workshop {
+    registry: DockerRegistry,
+    kms: Kms,
+    civ: Civ,
+    cosign: Cosign,
+}
+
+impl Workshop {
+    fn open() -> Self {
+        let (registry, kms) = (DockerRegistry::start(), Kms::start());
+        let civ = Civ::new().with_env(kms.env());
+        let cosign = Cosign::new().with_env(kms.env());
+        Self { registry, kms, civ, cosign }
+    }
+
+    /// Every kind of key that cosign and KMS share.
+    fn keys(&self) -> Vec<Key> {
+        let file = |name: &'static str, genpkey: &[&str]| {
+            let path = self.civ.new_key(name, genpkey);
+            self.key(name, path.to_str().unwrap().to_owned(), None)
+        };
+        let kms = |spec: &'static str| {
+            let key = self.kms.create_key(spec);
+            let signer = self.key(spec, key.uri(), Some(key.uri()));
+            assert_eq!(signer.public_pem, key.public_pem, "{spec}");
+            signer
+        };
+        vec![
+            file("file-p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+            file("file-p384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+            file("file-rsa2048", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
+            kms("RSA_2048"),
+            kms("RSA_4096"),
+            kms("ECC_NIST_P256"),
+            kms("ECC_NIST_P384"),
+        ]
+    }
+
+    fn key(&self, name: &'static str, signing: String, kms: Option<String>) -> Key {
+        let public_pem =
+            self.civ.run(["public-key", "--key", &signing]).expect_success("civ public-key").stdout;
+        let file = self.civ.write(&format!("{name}.pub"), &public_pem);
+        let mut by_file = vec!["--key".to_owned(), file.to_str().unwrap().to_owned()];
+        if name.to_lowercase().ends_with("p384") {
+            // cosign takes SHA-256 for a key in a file unless told otherwise; KMS cannot.
+            by_file.extend(["--signature-digest-algorithm".to_owned(), "sha384".to_owned()]);
+        }
+        let by_name = kms.map(|uri| vec!["--key".to_owned(), uri]);
+        Key { name, signing, public_pem, verifying: [by_file].into_iter().chain(by_name).collect() }
+    }
+
+    fn push(&self, repository: &str) -> Pushed {
+        image::push_index(self.registry.address(), repository, "1", repository)
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.registry.address())
+    }
+
+    /// The gate's verdict on `repository` pulled by `digest`.
+    fn ask_gate(&self, key: &Key, repository: &str, digest: &str) -> gate::Outcome {
+        let policy = json!({ "version": "1.0", "trustPolicies": [{
+            "name": "production",
+            "registryScopes": [repository],
+            "signatureVerification": { "level": "strict" },
+            "keys": [{ "name": key.name, "publicKey": key.public_pem }],
+            "annotations": { "e2e-tests-passed": "True" },
+        }]});
+        let policy = self.civ.write(&format!("{}.json", key.name), &policy.to_string());
+        Call::pull(gate::executable("cosign-image-verifier"), repository, digest)
+            .policy(&policy)
+            .run()
+    }
+}
+
+#[test]
+fn cosign_and_the_gate_verify_what_civ_promotes_with_every_key() {
+    let workshop = Workshop::open();
+    let upstream = workshop.push("upstream/app");
+    for key in workshop.keys() {
+        let repository = workshop.name(&format!("prod/{}", key.name.to_lowercase()));
+        let destination = format!("{repository}:1");
+        let promote = ["promote", &upstream.tag, &destination, "--key", &key.signing];
+        workshop
+            .civ
+            .run(promote.into_iter().chain(["--annotation", TESTED, "--recursive"]))
+            .expect_success(key.name);
+        for digest in [&upstream.digest].into_iter().chain(&upstream.children) {
+            let image = format!("{repository}@{digest}");
+            for verifying in &key.verifying {
+                let mut arguments = vec!["verify", "--insecure-ignore-tlog", "-a", TESTED];
+                arguments.extend(verifying.iter().map(String::as_str));
+                arguments.push(&image);
+                workshop.cosign.run(arguments).expect_success(key.name);
+            }
+            let verdict = workshop.ask_gate(&key, &repository, digest);
+            assert_eq!(verdict.code, Some(0), "{}: {verdict:?}", key.name);
+        }
+    }
+}
+
+#[test]
+fn the_gate_allows_what_cosign_signs_with_every_key() {
+    let workshop = Workshop::open();
+    for key in workshop.keys() {
+        let image = workshop.push(&format!("prod/{}", key.name.to_lowercase()));
+        // cosign wants key files in a format of its own.
+        let imported;
+        let signing = if key.signing.starts_with("awskms://") {
+            key.signing.as_str()
+        } else {
+            imported = workshop.cosign.import_key_pair(key.name, key.signing.as_ref());
+            imported.signing()
+        };
+        let options = Signing { annotations: &[TESTED], ..Signing::default() };
+        workshop.cosign.sign(signing, &image.by_digest(), options);
+        let verdict = workshop.ask_gate(&key, &image.repository, &image.digest);
+        assert_eq!(verdict.code, Some(0), "{}: {verdict:?}", key.name);
+    }
+}
+
+#[test]
+fn promoting_again_writes_nothing() {
+    let workshop = Workshop::open();
+    let upstream = workshop.push("upstream/app");
+    let key = workshop.kms.create_key("ECC_NIST_P256").uri();
+    let destination = workshop.name("prod/app:1");
+    let promote = ["promote", &upstream.tag, &destination, "--key", &key, "--recursive"];
+    workshop.civ.run(promote).expect_success("the first promotion");
+    let before = workshop.registry.count();
+    workshop.civ.run(promote).expect_success("the second promotion");
+    let again = workshop.registry.requests().split_off(before);
+    assert!(!again.is_empty());
+    for request in again {
+        assert!(["GET", "HEAD"].contains(&request.method.as_str()), "{request:?}");
+    }
+}
+
+/// The whole of it: what a team promotes with its KMS key runs on its nodes, and nothing else does.
+#[test]
+fn a_node_pulls_what_civ_promoted_and_nothing_else() {
+    let workshop = Workshop::open();
+    let key = workshop.kms.create_key("ECC_NIST_P256");
+    let upstream = workshop.push("upstream/app");
+    let (promoted, unsigned) = (workshop.name("prod/app:1"), workshop.push("prod/unsigned"));
+    workshop
+        .civ
+        .run(["promote", &upstream.tag, &promoted, "--key", &key.uri(), "--annotation", TESTED])
+        .expect_success("civ promote");
+
+    let node = Containerd::start();
+    let policy = json!({ "version": "1.0", "trustPolicies": [{
+        "name": "production",
+        "registryScopes": [format!("{}/prod/*", workshop.registry.address())],
+        "signatureVerification": { "level": "strict" },
+        "keys": [{ "name": "release", "kms": key.uri(), "publicKey": key.public_pem }],
+        "annotations": { "e2e-tests-passed": "True" },
+    }]});
+    node.set_policy("cosign", &policy.to_string());
+    node.install(&gate::executable("cosign-image-verifier"), "cosign-image-verifier");
+
+    for reference in [&upstream.tag, &unsigned.tag] {
+        let pull = node.pull(reference);
+        assert!(!pull.success() && pull.stderr.contains("rejected image"), "{pull:#?}");
+        node.cri_pull(reference).unwrap_err();
+    }
+    assert_eq!(node.images(), [""; 0]);
+    node.pull(&promoted).expect_success("ctr pull");
+    node.cri_pull(&promoted).unwrap();
+}
