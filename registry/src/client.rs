@@ -1,6 +1,7 @@
 //! The client: bounded, hashed, compared.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind::PermissionDenied;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -139,6 +140,7 @@ impl Client {
                 Ok(response) if matches!(response.status().as_u16(), 429 | 502 | 503 | 504) => {
                     retry_after(response).unwrap_or(BACKOFF)
                 }
+                Err(ureq::Error::Io(error)) if error.kind() == PermissionDenied => Duration::ZERO,
                 Err(ureq::Error::Io(_) | ureq::Error::ConnectionFailed) => BACKOFF,
                 _ => Duration::ZERO,
             };

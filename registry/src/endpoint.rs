@@ -29,6 +29,12 @@ impl Endpoint {
         Self { scheme, authority: authority.to_owned() }
     }
 
+    /// A registry on loopback with TLS, which no repository's name leads to.
+    #[cfg(test)]
+    pub(crate) fn with_tls(authority: String) -> Self {
+        Self { scheme: "https", authority }
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &str {
         self.scheme

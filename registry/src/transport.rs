@@ -4,7 +4,7 @@
 //! read lazily) and a resolver that refuses addresses to which a registry must not send us. No proxy
 //! is used, whatever the environment says: it would see, and could choose, every answer.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,7 +101,11 @@ impl Resolver for GuardedResolver {
         for address in resolved.iter().filter(|address| guard::permits_address(address.ip())) {
             permitted.push(*address);
         }
-        if permitted.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(permitted) }
+        if permitted.is_empty() {
+            let why = "the registry sends us to an address within this machine";
+            return Err(ureq::Error::Io(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        }
+        Ok(permitted)
     }
 }
 
@@ -142,7 +146,7 @@ impl<In: Transport> Connector<In> for Tls {
 }
 
 fn tls_error(error: rustls::Error) -> ureq::Error {
-    ureq::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    ureq::Error::Io(io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// HTTP over TLS.
@@ -183,5 +187,139 @@ impl<In: Transport> Transport for TlsTransport<In> {
 
     fn is_tls(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority(name: &str) -> Issuer {
+        CertifiedIssuer::self_signed(authority_params(name), KeyPair::generate().unwrap()).unwrap()
+    }
+
+    fn intermediate(name: &str, parent: &Issuer) -> Issuer {
+        let key = KeyPair::generate().unwrap();
+        CertifiedIssuer::signed_by(authority_params(name), key, parent).unwrap()
+    }
+
+    fn authority_params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params
+    }
+
+    fn leaf(host: &str) -> CertificateParams {
+        CertificateParams::new([host.to_owned()]).unwrap()
+    }
+
+    /// A server that answers every request with "hello", over TLS with `chain`.
+    fn serve(params: &CertificateParams, issuer: &Issuer, also_sent: &[&Issuer]) -> u16 {
+        let key = KeyPair::generate().unwrap();
+        let mut chain = vec![params.signed_by(&key, issuer).unwrap().der().clone()];
+        chain.extend(also_sent.iter().map(|issuer| issuer.der().clone()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for tcp in listener.incoming() {
+                let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(tls, tcp.unwrap());
+                // A client that refuses the certificate hangs up.
+                let mut request = [0; 1024];
+                if matches!(stream.read(&mut request), Ok(1..)) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+                    drop(stream.write_all(answer).and_then(|()| stream.flush()));
+                }
+            }
+        });
+        port
+    }
+
+    fn get(port: u16, trusted: &[&Issuer]) -> Result<String, String> {
+        let mut bundle = tempfile::NamedTempFile::new().unwrap();
+        writeln!(
+            bundle,
+            "# a comment\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+        )
+        .unwrap();
+        for authority in trusted {
+            writeln!(bundle, "{}", authority.pem()).unwrap();
+        }
+        let endpoint = Endpoint::with_tls(format!("localhost:{port}"));
+        let authorities = Some(bundle.path().to_owned());
+        let agent = agent(&endpoint, &Limits::default(), authorities).unwrap();
+        let request = agent.get(format!("https://localhost:{port}/"));
+        let response = request.call().map_err(|error| error.to_string())?;
+        response.into_body().read_to_string().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_chain_to_an_authority_of_the_bundle_is_believed_and_no_other() {
+        let (ours, other) = (authority("ours"), authority("other"));
+        // The same name, another key: found in the bundle by its subject, and no issuer all the same.
+        let namesake = authority("ours");
+        let below = intermediate("below ours", &ours);
+        let mut expired = leaf("localhost");
+        expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let mut future = leaf("localhost");
+        future.not_before = rcgen::date_time_ymd(4000, 1, 1);
+
+        let good = serve(&leaf("localhost"), &ours, &[]);
+        assert_eq!(get(good, &[&other, &namesake, &ours]), Ok("hello".to_owned()));
+        let chained = serve(&leaf("localhost"), &below, &[&below]);
+        assert_eq!(get(chained, &[&ours, &other]), Ok("hello".to_owned()));
+
+        for (port, trusted, why) in [
+            (good, vec![], "UnknownIssuer"),
+            (good, vec![&other], "UnknownIssuer"),
+            (good, vec![&namesake], "BadSignature"),
+            (chained, vec![&other], "UnknownIssuer"),
+            (serve(&leaf("localhost"), &below, &[]), vec![&ours], "UnknownIssuer"),
+            (serve(&leaf("other.example"), &ours, &[]), vec![&ours], "not valid for name"),
+            (serve(&expired, &ours, &[]), vec![&ours], "expired"),
+            (serve(&future, &ours, &[]), vec![&ours], "not valid yet"),
+        ] {
+            let error = get(port, &trusted).unwrap_err();
+            assert!(error.contains(why), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_address_within_the_machine_is_reached_only_as_the_registry_itself() {
+        let endpoint = Endpoint::with_tls("r.example".to_owned());
+        let agent = agent(&endpoint, &Limits::default(), None).unwrap();
+        for host in ["localhost", "127.0.0.1", "[::1]", "169.254.169.254", "[::ffff:127.0.0.1]"] {
+            let error = agent.get(format!("https://{host}:1/")).call().unwrap_err().to_string();
+            assert!(error.contains("within this machine"), "{host}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_never_shakes_hands_is_given_up_in_time() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let started = Instant::now();
+        get(port, &[&authority("ours")]).unwrap_err();
+        assert!(started.elapsed() < 4 * Duration::from_secs(2));
     }
 }
