@@ -145,6 +145,8 @@ pub enum DocumentError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
@@ -191,5 +193,14 @@ mod tests {
             parse(r#"{"schemaVersion":2}"#, "text/html"),
             Err(DocumentError::UnknownType)
         ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for declared in media_type::MANIFESTS {
+                let _ = Document::parse(&bytes, declared);
+            }
+        }
     }
 }

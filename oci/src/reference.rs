@@ -292,6 +292,8 @@ pub enum ReferenceError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -427,5 +429,16 @@ mod tests {
             Tag::of_signatures(&D.parse().unwrap()).as_str(),
             format!("{}.sig", D.replace(':', "-"))
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_parses_displays_as_what_it_is(text in ".{0,40}|[a-zA-Z0-9._:/@\\[\\]-]{0,60}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                let shown = reference.to_string();
+                prop_assert!(shown.is_ascii() && !shown.contains(char::is_whitespace));
+                prop_assert_eq!(shown.parse(), Ok(reference));
+            }
+        }
     }
 }

@@ -107,6 +107,8 @@ impl<'de> Visitor<'de> for Strict {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -154,5 +156,24 @@ mod tests {
             assert!(check(text.as_bytes()).is_err(), "{text:.20}");
         }
         assert!(check(b"\"\xff\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_strict_is_json_to_everybody(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if check(&bytes).is_ok() {
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
+            }
+        }
+
+        #[test]
+        fn an_object_is_strict_if_and_only_if_its_keys_differ(
+            keys in proptest::collection::vec("[ab]{1,2}", 0..5),
+        ) {
+            let members: Vec<String> = keys.iter().map(|key| format!("{key:?}:0")).collect();
+            let text = format!("[{{{}}}]", members.join(","));
+            let distinct: BTreeSet<&String> = keys.iter().collect();
+            prop_assert_eq!(check(text.as_bytes()).is_ok(), distinct.len() == keys.len());
+        }
     }
 }

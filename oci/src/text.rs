@@ -53,6 +53,8 @@ fn is_harmless(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,6 +73,14 @@ mod tests {
         assert_eq!(one_line("abc", 2), "");
         for max in 0..40 {
             assert!(one_line("ab\u{1b}cü\n–\u{202e}defghijklmnop", max).len() <= max);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_line_or_the_limit(text in any::<String>(), max in 0_usize..80) {
+            let line = one_line(&text, max);
+            prop_assert!(line.len() <= max && line.chars().all(is_harmless));
         }
     }
 }

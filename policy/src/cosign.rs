@@ -293,6 +293,8 @@ fn normalise_prefix(text: &str) -> Result<String, ReferenceError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn policy(statements: &str) -> Result<Policy, PolicyError> {
@@ -407,6 +409,14 @@ mod tests {
                 permitted,
                 "{identity:?} {pulled} {signed}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Policy::parse(&bytes);
+            let _ = crate::digestion::Policy::parse(&bytes);
         }
     }
 }

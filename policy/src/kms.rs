@@ -143,6 +143,8 @@ pub enum KmsKeyRefError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const ID: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -210,6 +212,15 @@ mod tests {
             ("awskms://user@host/ID", KmsKeyRefError::BadEndpoint),
         ] {
             assert_eq!(text.replace("ID", ID).parse::<KmsKeyRef>(), Err(why), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_displayed_key_reference_parses_to_itself(text in "awskms://[a-z.:/]{0,6}/\\PC{0,60}") {
+            if let Ok(key) = text.parse::<KmsKeyRef>() {
+                prop_assert_eq!(key.to_string(), text);
+            }
         }
     }
 }

@@ -223,6 +223,8 @@ impl ScopeTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn matches(scope: &str, repository: &str) -> bool {
@@ -323,5 +325,24 @@ mod tests {
         table.add(0, "a", &["busybox".to_owned()]).unwrap();
         let error = table.add(1, "b", &["index.docker.io/library/busybox".to_owned()]);
         assert!(matches!(error, Err(PolicyError::DuplicateScope { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn a_displayed_scope_parses_to_itself(text in "[a-c*./:\\[\\]A]{0,16}|\\PC{0,20}") {
+            if let Ok(scope) = text.parse::<Scope>() {
+                prop_assert_eq!(scope.to_string().parse(), Ok(scope));
+            }
+        }
+
+        #[test]
+        fn a_scope_without_wildcards_matches_its_repository_alone(
+            name in "[a-c]{1,3}\\.io(/[a-c]{1,2}){1,3}",
+            other in "[a-c]{1,3}\\.io(/[a-c]{1,2}){1,3}",
+        ) {
+            let scope: Scope = name.parse().unwrap();
+            prop_assert!(scope.matches(&name.parse().unwrap()));
+            prop_assert_eq!(scope.matches(&other.parse().unwrap()), name == other);
+        }
     }
 }

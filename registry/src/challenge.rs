@@ -115,6 +115,8 @@ fn push_percent_encoded(url: &mut String, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
@@ -168,5 +170,12 @@ mod tests {
             "https://r/t?x=1&service=a%26b%20c&scope=repository:a/b:pull%26c"
         );
         assert_eq!(Challenge::Basic.token_url("x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_parser_panic(header in "\\PC{0,80}|[Bb]earer [a-z=,\"\\\\ ]{0,60}") {
+            let _ = Challenge::parse(&header);
+        }
     }
 }

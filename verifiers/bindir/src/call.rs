@@ -158,6 +158,8 @@ pub enum CallError {
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const D: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -224,5 +226,15 @@ mod tests {
         assert_eq!(arguments.policy, Some(PathBuf::from("p.json")));
         assert_eq!(parse("--help"), Ok(Call::Help));
         assert_eq!(parse("--version"), Ok(Call::Version));
+    }
+
+    proptest! {
+        #[test]
+        fn help_and_version_are_given_to_a_lone_flag_only(
+            line in proptest::collection::vec("-{0,2}(help|version|h|name|digest)?(=x)?|x", 2..6),
+        ) {
+            let call = Call::parse(line.iter().map(OsString::from));
+            prop_assert!(!matches!(call, Ok(Call::Help | Call::Version)));
+        }
     }
 }

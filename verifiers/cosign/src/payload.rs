@@ -117,6 +117,8 @@ pub enum PayloadError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn image() -> ImageId {
@@ -166,6 +168,23 @@ mod tests {
             good.replace('}', ""),
         ] {
             assert!(SimpleSigning::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(annotations in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..4)) {
+            let payload = SimpleSigning::new(&image(), &annotations);
+            let read = SimpleSigning::parse(&payload.to_bytes()).unwrap();
+            prop_assert_eq!(&read, &payload);
+            for (key, value) in annotations {
+                prop_assert_eq!(read.annotation(&key), Some(&value.into()));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = SimpleSigning::parse(&bytes);
         }
     }
 }

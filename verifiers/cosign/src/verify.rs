@@ -173,7 +173,7 @@ pub enum Rejection {
     #[error(transparent)]
     Claim(#[from] ClaimError),
     /// No trusted key made it, or its payload was changed.
-    #[error("signature invalid: not made by {keys}")]
+    #[error("signature invalid: not made by {keys} over this payload")]
     NoTrustedKey {
         /// The names of the keys tried.
         keys: String,
