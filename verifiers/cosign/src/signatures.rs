@@ -56,7 +56,8 @@ pub fn find_signatures<R: RegistryRead>(
     registry: &R,
 ) -> Result<SignatureSet, VerifyError<R::Error>> {
     let repository = trust.signature_repository(image);
-    let tag = Tag::of_signatures(&image.digest);
+    let tag = Tag::of_signatures(&image.digest)
+        .ok_or_else(|| VerifyError::NoSignatureTag { digest: image.digest.clone() })?;
     let manifest = registry
         .manifest(repository, &Selector::Tag(tag.clone()))
         .map_err(VerifyError::Registry)?;

@@ -221,6 +221,12 @@ pub enum VerifyError<E: std::error::Error + 'static> {
         /// Under which tag.
         tag: Tag,
     },
+    /// cosign keeps no signatures for such a digest.
+    #[error("unsigned: cosign has no signature tag for {digest}; pull by its sha256 digest")]
+    NoSignatureTag {
+        /// The digest.
+        digest: Digest,
+    },
     /// The registry failed.
     #[error(transparent)]
     Registry(E),

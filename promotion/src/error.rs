@@ -1,0 +1,189 @@
+//! What failed, where, why, and what to do about it.
+
+use std::fmt;
+
+use civ_cosign::{TrustPolicyError, VerifyError};
+use civ_oci::{Digest, DocumentError, Reference};
+use civ_policy::cosign::NoStatement;
+
+use crate::gate::GateError;
+use crate::registry::RegistryError;
+use crate::signature_image::SignatureImageError;
+use crate::signer::SignerError;
+
+/// A step that failed. Displayed on one line: what, where, why.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} at {at}: {cause}")]
+pub struct Error {
+    /// What was being done.
+    pub step: Step,
+    /// Where.
+    pub at: Box<Reference>,
+    /// Why it failed.
+    #[source]
+    pub cause: Box<Cause>,
+}
+
+/// What was being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Comparing the destination with the source.
+    Compare,
+    /// Copying a blob.
+    CopyBlob(Digest),
+    /// Asking what the gate says.
+    Judge,
+    /// Preparing connections.
+    Prepare,
+    /// Reading a manifest of the source.
+    ReadManifest,
+    /// Reading the signatures that are there.
+    ReadSignatures,
+    /// Finding the image that a reference names.
+    Resolve,
+    /// Making a signature.
+    Sign,
+    /// Setting the destination's tag.
+    Tag,
+    /// Checking the signature as the gate will.
+    Verify,
+    /// Writing a manifest.
+    WriteManifest,
+    /// Writing a signature.
+    WriteSignature,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compare => f.write_str("cannot look at the destination"),
+            Self::CopyBlob(digest) => write!(f, "cannot copy blob {digest}"),
+            Self::Judge => f.write_str("refused"),
+            Self::Prepare => f.write_str("cannot begin"),
+            Self::ReadManifest => f.write_str("cannot read the manifest"),
+            Self::ReadSignatures => f.write_str("cannot read the signatures"),
+            Self::Resolve => f.write_str("cannot find the image"),
+            Self::Sign => f.write_str("cannot sign"),
+            Self::Tag => f.write_str("cannot set the tag"),
+            Self::Verify => f.write_str("not published, the gate would refuse it"),
+            Self::WriteManifest => f.write_str("cannot write the manifest"),
+            Self::WriteSignature => f.write_str("cannot write the signature"),
+        }
+    }
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The destination was not given a tag to publish under.
+    #[error("the destination needs a tag and no digest")]
+    DestinationNeedsTag,
+    /// The document is no manifest or index.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The gate's own code does not accept what was signed.
+    #[error(transparent)]
+    Gate(#[from] Box<GateError>),
+    /// The tag cannot be changed, and names another image.
+    #[error("the registry does not let tags change, and this one names another image")]
+    ImmutableTag,
+    /// The signature tag cannot be changed.
+    #[error("the registry does not let tags change, so no signature can be added to those there")]
+    ImmutableSignatures,
+    /// A task of ours did not end as it should.
+    #[error("an internal task failed")]
+    Internal,
+    /// An image whose signatures have no place.
+    #[error("cosign has no tag for the signatures of a sha512 digest")]
+    NoSignatureTag,
+    /// The policy does not speak of the repository.
+    #[error(transparent)]
+    NoStatement(#[from] NoStatement),
+    /// A reference with neither tag nor digest.
+    #[error("the reference has neither a tag nor a digest")]
+    NoTagOrDigest,
+    /// The policy made for the check is not accepted.
+    #[error(transparent)]
+    Policy(#[from] Box<TrustPolicyError>),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Other signers write at the same time, again and again.
+    #[error("other signers keep writing at the same time")]
+    SignatureLost,
+    /// The image of signatures.
+    #[error(transparent)]
+    SignatureImage(#[from] SignatureImageError),
+    /// The key.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// More, larger or deeper than any real image.
+    #[error("the image is made of more manifests than civ copies")]
+    TooManyManifests,
+    /// A blob with two lengths.
+    #[error("blob {digest} is named with two different sizes")]
+    TwoSizes {
+        /// The blob.
+        digest: Digest,
+    },
+}
+
+/// What kind of failure it is, for whoever has to choose an exit code or an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A defect of civ's.
+    Internal,
+    /// The key or the policy.
+    Key,
+    /// The gate's check refused.
+    Refused,
+    /// A registry or the network.
+    Registry,
+    /// What was asked for makes no sense.
+    Usage,
+}
+
+impl Error {
+    pub(crate) fn new(step: Step, at: Reference, cause: Cause) -> Self {
+        Self { step, at: Box::new(at), cause: Box::new(cause) }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match &*self.cause {
+            Cause::Internal => Kind::Internal,
+            Cause::Signer(_) | Cause::Policy(_) => Kind::Key,
+            Cause::Gate(error) if !matches!(**error, VerifyError::Registry(_)) => Kind::Refused,
+            Cause::NoStatement(_) => Kind::Refused,
+            Cause::NoTagOrDigest | Cause::DestinationNeedsTag | Cause::NoSignatureTag => {
+                Kind::Usage
+            }
+            _ => Kind::Registry,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match &*self.cause {
+            Cause::Registry(error) if error.status() == Some(404) && self.step == Step::Resolve => {
+                Some("check the repository and the tag or digest")
+            }
+            Cause::Registry(error) => error.hint(),
+            Cause::Signer(error) => error.hint(),
+            Cause::ImmutableTag => {
+                Some("choose another tag; the image is there and signed, by digest")
+            }
+            Cause::ImmutableSignatures => Some(
+                "let tags sha256-* change (ECR: IMMUTABLE_WITH_EXCLUSION with the filter sha256-*)",
+            ),
+            Cause::NoTagOrDigest => Some("name one, such as :1.0 or @sha256:…"),
+            Cause::DestinationNeedsTag => Some("name it as registry/repository:tag"),
+            Cause::SignatureImage(SignatureImageError::Full { .. }) => {
+                Some("delete the signature tag, and sign again")
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The gate's own judgement, asked for here: an image is published only once the code that runs on
+//! the nodes accepts it, and an operator can ask beforehand what a node will say.
+
+use std::collections::BTreeMap;
+
+use civ_cosign::{
+    PublicKey, TrustPolicy, VerifyError as CosignError, find_signatures, verify_signatures,
+};
+use civ_oci::ImageId;
+use civ_policy::{Evidence, Level};
+use serde_json::json;
+
+use crate::error::{Cause, Error, Step};
+use crate::plan::reference;
+use crate::registry::{Client, GateClient, RegistryError};
+
+/// Why the gate does not let an image pass.
+pub type GateError = CosignError<RegistryError>;
+
+/// What the gate says about an image.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The image.
+    pub image: ImageId,
+    /// The statement of the policy that speaks about it.
+    pub statement: String,
+    /// Why it may pass, or why not.
+    pub outcome: Outcome,
+}
+
+/// Whether an image may pass.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It may, for this reason.
+    Allowed(String),
+    /// It may, though it fails the checks: the statement only records.
+    Audited(GateError),
+    /// It may not.
+    Refused(GateError),
+}
+
+/// Checks that a node which trusts `key`, and asks for `annotations`, lets `image` pass.
+pub async fn check(
+    client: &Client,
+    image: &ImageId,
+    key: &PublicKey,
+    annotations: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let policy = json!({
+        "version": "1.0",
+        "trustPolicies": [{
+            "name": "promotion",
+            "registryScopes": [image.repository.to_string()],
+            "signatureVerification": { "level": "strict" },
+            "signedIdentity": { "type": "requireRepository" },
+            "keys": [{ "name": "signing key", "publicKey": key.to_pem() }],
+            "annotations": annotations,
+        }],
+    });
+    let fail = |cause| Error::new(Step::Verify, reference(image), cause);
+    let policy = TrustPolicy::parse(policy.to_string().as_bytes());
+    let policy = policy.map_err(|error| fail(Box::new(error).into()))?;
+    match judge(client, policy, image).await?.outcome {
+        Outcome::Allowed(_) => Ok(()),
+        Outcome::Audited(error) | Outcome::Refused(error) => Err(fail(Box::new(error).into())),
+    }
+}
+
+/// What a node with `policy` says about `image`.
+pub async fn judge(
+    client: &Client,
+    policy: TrustPolicy,
+    image: &ImageId,
+) -> Result<Judgement, Error> {
+    let (registry, asked) = (client.gate(), image.clone());
+    let judged = tokio::task::spawn_blocking(move || decide(&policy, asked, &registry)).await;
+    let fail = |cause| Error::new(Step::Judge, reference(image), cause);
+    judged.map_err(|_| fail(Cause::Internal))?.map_err(fail)
+}
+
+/// The steps of the verifier's main function.
+fn decide(policy: &TrustPolicy, image: ImageId, registry: &GateClient) -> Result<Judgement, Cause> {
+    let trust = policy.trust_for(&image)?;
+    let outcome = if let Some(exempt) = trust.statement.exempt(&image) {
+        Outcome::Allowed(exempt.to_string())
+    } else {
+        let verified = find_signatures(trust, &image, registry)
+            .and_then(|set| verify_signatures(trust, &image, &set, registry));
+        match verified {
+            Ok(proof) if *proof.image() == image => Outcome::Allowed(proof.to_string()),
+            Ok(_) => return Err(Cause::Internal),
+            Err(error) if trust.statement.level == Level::Audit => Outcome::Audited(error),
+            Err(error) => Outcome::Refused(error),
+        }
+    };
+    Ok(Judgement { statement: trust.statement.name.clone(), outcome, image })
+}

@@ -1,0 +1,332 @@
+//! Why a registry did not do as asked, with what it said for itself on one line.
+
+use std::time::Duration;
+
+use civ_oci::{Digest, DigestMismatch, DocumentError, text::one_line};
+use serde::Deserialize;
+
+use super::credentials::CredentialsError;
+
+/// The most that is read of an error body, in bytes.
+pub(super) const ERROR_BODY_MAX: usize = 64 << 10;
+/// The most of a registry's own words that is shown, in bytes.
+const MESSAGE_MAX: usize = 300;
+
+/// Why a request to a registry failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The registry answered with a status that means no.
+    #[error("the registry answers {status}{diagnostic}")]
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// What the registry says about it.
+        diagnostic: Diagnostic,
+    },
+    /// The token service or the registry refused the credentials.
+    #[error("the credentials for {host} are refused: {realm} answers {status}{diagnostic}")]
+    BadCredentials {
+        /// The registry whose credentials were used.
+        host: String,
+        /// The host that refused them.
+        realm: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it says about it.
+        diagnostic: Diagnostic,
+    },
+    /// The bytes are not those asked for.
+    #[error(transparent)]
+    BadContent(#[from] DigestMismatch),
+    /// A header that a request needs cannot be written.
+    #[error("the registry's token cannot be sent: it has characters that no header may have")]
+    BadToken,
+    /// The token service's answer is not what it should be.
+    #[error("{realm} answers with something that is not a token")]
+    BadTokenAnswer {
+        /// The token service's host.
+        realm: String,
+    },
+    /// The connection could not be made, or broke.
+    #[error("no connection: {}", one_line(&root_cause(.0), MESSAGE_MAX))]
+    Connection(#[source] reqwest::Error),
+    /// The local credentials cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The registry has something there, but it is no manifest.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The registry's name makes no address.
+    #[error("{host} is no address of a registry")]
+    NoAddress {
+        /// The registry.
+        host: String,
+    },
+    /// The registry asks for credentials and there are none.
+    #[error("{host} asks for credentials and there are none for it")]
+    NoCredentials {
+        /// The registry.
+        host: String,
+    },
+    /// An answer lacks the header that the protocol asks for.
+    #[error("the registry's answer has no usable {header} header")]
+    NoHeader {
+        /// The header.
+        header: &'static str,
+    },
+    /// The registry asks to wait longer than civ is willing to.
+    #[error("the registry asks to come back in {} s", after.as_secs())]
+    RateLimited {
+        /// How long it asks to wait.
+        after: Duration,
+    },
+    /// A stream stopped moving.
+    #[error("nothing moved for {} s", after.as_secs())]
+    Stalled {
+        /// How long civ waited.
+        after: Duration,
+    },
+    /// More bytes than the descriptor, or a limit, allows.
+    #[error("content is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// Redirects without end.
+    #[error("more than {limit} redirects")]
+    TooManyRedirects {
+        /// The most that are followed.
+        limit: usize,
+    },
+    /// Fewer bytes than the descriptor states.
+    #[error("content ends after {actual} of {expected} bytes")]
+    Truncated {
+        /// The length stated.
+        expected: u64,
+        /// The length that came.
+        actual: u64,
+    },
+    /// The token was refused where it cannot be renewed in passing.
+    #[error("the registry no longer accepts the token")]
+    Unauthorized,
+    /// The registry asks for an authentication scheme that civ does not have.
+    #[error("{host} asks for neither Basic nor Bearer authentication")]
+    UnknownScheme {
+        /// The registry.
+        host: String,
+    },
+    /// The registry points to a place that civ does not go to.
+    #[error("the registry's {what} leads to {to}, which is refused: {why}")]
+    WrongPlace {
+        /// What points there: `redirect`, `realm` or `Location`.
+        what: &'static str,
+        /// The host it points to.
+        to: String,
+        /// Why that is refused.
+        why: &'static str,
+    },
+}
+
+impl RegistryError {
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Answer { status, .. } => is_busy(*status),
+            Self::Connection(error) => !error.is_builder(),
+            Self::RateLimited { .. } | Self::Stalled { .. } | Self::Truncated { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the registry asks to wait.
+    pub(crate) fn asked(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { after } => Some(*after),
+            _ => None,
+        }
+    }
+
+    /// The registry's error code, such as `TAG_INVALID`.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Answer { diagnostic, .. } => diagnostic.code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of the registry's answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer { status, .. } | Self::BadCredentials { status, .. } => Some(*status),
+            Self::Unauthorized => Some(401),
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Answer { diagnostic, .. }
+                if diagnostic.code.as_deref() == Some("NAME_UNKNOWN") =>
+            {
+                "create the repository, or check its name"
+            }
+            Self::Answer { status: 403, .. } => {
+                "ask for permission to do this in the repository (push needs pull as well)"
+            }
+            Self::Answer { status: 401, .. } | Self::Unauthorized | Self::NoCredentials { .. } => {
+                "log in to the registry (docker login), with permission for this repository"
+            }
+            Self::BadCredentials { .. } => "log in to the registry again (docker login)",
+            Self::Answer { status, .. } if is_busy(*status) => {
+                "run the same command again later: what is copied stays copied"
+            }
+            Self::RateLimited { .. } => {
+                "run the same command again then: what is copied stays copied"
+            }
+            Self::BadContent(_) | Self::Truncated { .. } | Self::TooLarge { .. } => {
+                "the registry's copy is damaged: push the image to it again"
+            }
+            Self::Connection(_) | Self::Stalled { .. } => {
+                "check the registry's name and the network, then run the same command again: \
+                 what is copied stays copied"
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The first error of an [OCI error body](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes),
+/// displayed as `: CODE message`, or as nothing where there was none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The code, such as `NAME_UNKNOWN`.
+    pub code: Option<String>,
+    /// The message, on one line.
+    pub message: Option<String>,
+}
+
+impl Diagnostic {
+    /// Reads the body of an error answer: of a registry, or of a token service (which says `error`
+    /// and `error_description`, or `details`).
+    pub fn parse(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            errors: Vec<Item>,
+            error: Option<serde_json::Value>,
+            error_description: Option<String>,
+            details: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Item {
+            code: Option<String>,
+            message: Option<String>,
+        }
+        let line = |text: &String| one_line(text.trim(), MESSAGE_MAX);
+        let Ok(body) = serde_json::from_slice::<Body>(body) else {
+            return Self::of_text(body);
+        };
+        match body.errors.first() {
+            Some(item) => Self {
+                code: item.code.as_ref().map(line),
+                message: item.message.as_ref().filter(|text| !text.trim().is_empty()).map(line),
+            },
+            None => Self {
+                code: body.error.as_ref().and_then(|error| error.as_str().map(str::to_owned)),
+                message: body.error_description.or(body.details).as_ref().map(line),
+            },
+        }
+    }
+
+    /// A body that is not JSON is shown if it is one short line; an HTML page says nothing.
+    fn of_text(body: &[u8]) -> Self {
+        let message = std::str::from_utf8(body)
+            .ok()
+            .map(str::trim)
+            .filter(|text| !text.is_empty() && !text.starts_with('<') && text.lines().count() == 1)
+            .map(|text| one_line(text, MESSAGE_MAX));
+        Self { code: None, message }
+    }
+}
+
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, ": {} {message}", one_line(code, 64)),
+            (Some(text), None) | (None, Some(text)) => write!(f, ": {text}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Statuses that ask to try again.
+pub(super) fn is_busy(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// The innermost cause, which is the one that says something (`Connection refused`).
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// Compares a length with the one expected.
+pub(super) fn check_length(expected: u64, actual: u64) -> Result<(), RegistryError> {
+    match actual.cmp(&expected) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(RegistryError::Truncated { expected, actual }),
+        std::cmp::Ordering::Greater => Err(RegistryError::TooLarge { limit: expected }),
+    }
+}
+
+/// Compares a digest with the one expected.
+pub(super) fn check_digest(expected: &Digest, actual: Digest) -> Result<(), RegistryError> {
+    if *expected == actual {
+        Ok(())
+    } else {
+        Err(DigestMismatch { expected: expected.clone(), actual }.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_the_registry_says_on_one_line() {
+        for (body, shown) in [
+            (
+                r#"{"errors":[{"code":"NAME_UNKNOWN","message":"no such\nrepository"}]}"#,
+                r": NAME_UNKNOWN no such\u{a}repository",
+            ),
+            (
+                r#"{"errors":[{"code":"DENIED","message":"","detail":{"a":1}},{"code":"X"}]}"#,
+                ": DENIED",
+            ),
+            (r#"{"errors":[{"message":"only words"}]}"#, ": only words"),
+            (
+                r#"{"error":"invalid_grant","error_description":"expired"}"#,
+                ": invalid_grant expired",
+            ),
+            (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
+            ("not found", ": not found"),
+            ("", ""),
+            ("<html>\u{1b}[2J</html>", ""),
+            ("{}", ""),
+        ] {
+            assert_eq!(Diagnostic::parse(body.as_bytes()).to_string(), shown, "{body}");
+        }
+        assert_eq!(Diagnostic::parse(b"\xff\xfe"), Diagnostic::default());
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        let body = format!(r#"{{"errors":[{{"code":"X","message":"{}"}}]}}"#, "m".repeat(10_000));
+        assert!(Diagnostic::parse(body.as_bytes()).to_string().len() < 400);
+    }
+}

@@ -1,0 +1,43 @@
+//! This client, as the gate's code reads registries: one question at a time, blocking.
+
+use civ_oci::{Digest, RegistryRead, Repository, Selector, StoredManifest};
+use tokio::runtime::Handle;
+
+use super::{Client, RegistryError};
+
+/// Reads for the gate's code. Not to be used on a thread of the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct GateClient {
+    client: Client,
+    runtime: Handle,
+}
+
+impl Client {
+    /// This client for the gate's code.
+    pub(crate) fn gate(&self) -> GateClient {
+        GateClient { client: self.clone(), runtime: Handle::current() }
+    }
+}
+
+impl RegistryRead for GateClient {
+    type Error = RegistryError;
+
+    fn manifest(
+        &self,
+        repository: &Repository,
+        selector: &Selector,
+    ) -> Result<Option<StoredManifest>, RegistryError> {
+        let source = self.client.source(repository);
+        self.runtime.block_on(source.find_manifest(selector))
+    }
+
+    fn blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let source = self.client.source(repository);
+        self.runtime.block_on(source.blob_bytes(digest, limit))
+    }
+}

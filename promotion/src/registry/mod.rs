@@ -1,0 +1,93 @@
+//! A registry client that writes: the dispatcher's side of the protocol.
+//!
+//! Reading alone is what the gate does, with a blocking client of its own (`civ-registry`). Here
+//! there are streams, uploads and patience. What both must agree on, they share.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`Client`] | connections and credentials; hands out the two below |
+//! | [`Source`] | a repository to read: manifests, and blobs as streams |
+//! | [`Destination`] | a repository to write as well: uploads, mounts, manifests |
+//! | `http` | one request: authenticated, repeated, redirected, bounded |
+//! | `auth` | challenges, tokens and how long they last |
+//! | `body` | a blob in flight, hashed before its last piece is let go |
+//! | `guard` | where a registry may send us |
+//! | [`Credentials`] | the docker configuration file |
+//! | [`RegistryError`] | why not |
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use civ_oci::Repository;
+use civ_registry::Endpoint;
+
+pub use credentials::{Credential, Credentials, CredentialsError};
+pub use destination::Destination;
+pub(crate) use destination::Upload;
+pub use error::{Diagnostic, RegistryError};
+pub(crate) use gate_client::GateClient;
+pub use http::Retry;
+pub use source::Source;
+
+use auth::{Auth, Scope};
+use http::{Http, Peer};
+
+mod auth;
+mod body;
+mod credentials;
+mod destination;
+mod error;
+mod gate_client;
+mod guard;
+mod http;
+mod source;
+
+/// Connections to registries, with the credentials for them. Cheap to clone; clones share
+/// connections and tokens.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Http,
+    credentials: Credentials,
+    registries: Arc<Mutex<HashMap<String, Arc<Auth>>>>,
+}
+
+impl Client {
+    /// A client that has asked nothing yet.
+    pub fn new(credentials: Credentials, retry: Retry) -> Result<Self, RegistryError> {
+        Ok(Self { http: Http::new(retry)?, credentials, registries: Arc::default() })
+    }
+
+    /// `repository`, to read.
+    pub fn source(&self, repository: &Repository) -> Source {
+        self.at(repository, Scope::pull(repository.path()))
+    }
+
+    /// `repository`, to read and write, taking blobs from `mounted` where that is another
+    /// repository of the same registry.
+    pub fn destination(
+        &self,
+        repository: &Repository,
+        mounted: Option<&Repository>,
+    ) -> Destination {
+        let mounted =
+            mounted.filter(|from| from.host() == repository.host() && *from != repository).cloned();
+        let scope = Scope::push(repository.path(), mounted.as_ref().map(Repository::path));
+        Destination::new(self.at(repository, scope), mounted)
+    }
+
+    /// How patiently requests are repeated.
+    pub(crate) fn retry(&self) -> &Retry {
+        &self.http.retry
+    }
+
+    fn at(&self, repository: &Repository, scope: Scope) -> Source {
+        let endpoint = Endpoint::of(repository);
+        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let auth = registries
+            .entry(repository.host().to_owned())
+            .or_insert_with(|| Auth::new(repository.host(), &endpoint, &self.credentials))
+            .clone();
+        drop(registries);
+        Source::new(self.http.clone(), Peer { endpoint, auth, scope }, repository.clone())
+    }
+}

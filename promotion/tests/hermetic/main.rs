@@ -1,0 +1,14 @@
+//! Promotions between registries in memory: no program but cargo is needed.
+
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod copy;
+#[cfg(test)]
+mod kms;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod setup;
+#[cfg(test)]
+mod sign;

@@ -1,0 +1,84 @@
+//! Stopped at every request, then run again: nobody ever sees the tag without its signature, and
+//! the second run ends where an undisturbed one would.
+
+use civ_embedded_registry::image::SmallIndex;
+use civ_embedded_registry::{Action, Fault};
+
+use crate::setup::{Setup, writes};
+
+/// More requests than the promotion makes.
+const REQUESTS_MAX: u64 = 200;
+
+#[derive(Clone, Copy)]
+enum Side {
+    Source,
+    Target,
+}
+
+async fn stopped_everywhere(side: Side, action: Action) {
+    let index = SmallIndex::new("resume");
+    for k in 0..REQUESTS_MAX {
+        let mut setup = Setup::of(&index);
+        setup.recursive = true;
+        setup.retry.attempts = 1;
+        let registry = match side {
+            Side::Source => &setup.source,
+            Side::Target => &setup.target,
+        };
+        registry.fault(Fault::new(action.clone()).after(k));
+        let stopped = setup.promote().await;
+        setup.source.clear_faults();
+        setup.target.clear_faults();
+        if setup.published().is_some() {
+            assert!(setup.passes_the_gate().await, "tag without signature at request {k}");
+        }
+        if stopped.is_ok() {
+            assert!(k > 3, "the fault has no effect");
+            return;
+        }
+        let promoted = setup.promote().await.unwrap();
+        assert_eq!(promoted.image.digest, setup.digest);
+        assert_eq!(setup.published().unwrap().digest, setup.digest);
+        setup.assert_arrived(&index);
+        assert!(setup.passes_the_gate().await);
+        // One signature for the index and one for each child, however often it was begun.
+        let tags = setup.target.tags("prod/app");
+        assert_eq!(tags.len(), 4, "{tags:?}");
+        for (tag, digest) in tags.iter().filter(|(tag, _)| tag != "1.0") {
+            let manifest = setup.target.manifest("prod/app", &digest.to_string()).unwrap();
+            let text = String::from_utf8(manifest.bytes.to_vec()).unwrap();
+            assert_eq!(text.matches("cosign/signature").count(), 1, "{tag} at request {k}");
+        }
+        setup.target.clear_requests();
+        setup.promote().await.unwrap();
+        assert_eq!(writes(&setup.target), Vec::<String>::new());
+    }
+    panic!("more than {REQUESTS_MAX} requests");
+}
+
+#[tokio::test]
+async fn stopped_before_any_request_of_the_target() {
+    stopped_everywhere(Side::Target, Action::Hangup).await;
+}
+
+#[tokio::test]
+async fn stopped_after_any_request_of_the_target() {
+    stopped_everywhere(Side::Target, Action::LoseAnswer).await;
+}
+
+#[tokio::test]
+async fn stopped_before_any_request_of_the_source() {
+    stopped_everywhere(Side::Source, Action::Hangup).await;
+}
+
+#[tokio::test]
+async fn lost_answers_are_made_up_for_within_one_run() {
+    let index = SmallIndex::new("lost answers");
+    let setup = Setup::of(&index);
+    for n in 1..60 {
+        setup.target.fault(Fault::new(Action::LoseAnswer).nth(n * 3));
+    }
+    setup.promote().await.unwrap();
+    setup.assert_arrived(&index);
+    assert!(setup.passes_the_gate().await);
+}
