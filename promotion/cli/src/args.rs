@@ -1,0 +1,181 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use civ_oci::Reference;
+use civ_promotion::annotations;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::demo::Demo;
+use crate::failure::Failure;
+use crate::output::Format;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; for verify: allowed
+  1    refused: the image is not signed as asked
+  2    the command line makes no sense
+  3    the policy or the key cannot be used
+  4    a registry or the network failed
+  70   a defect of civ
+  130  stopped by the user; the same command goes on from there
+
+Credentials for registries are those of the docker configuration (docker login);
+those for AWS KMS come from the environment, as for every AWS program.";
+
+/// Promote, sign and verify container images.
+#[derive(Debug, Parser)]
+#[command(name = "civ", version, after_long_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What civ can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Copy an image to a registry, sign it there, and only then set its tag.
+    ///
+    /// The image is copied by digest, unchanged, with all its platforms; what is there already is
+    /// not copied again. It is signed, the gate's own code checks the signature, and the tag is set
+    /// last: whoever pulls the tag gets the old image or the new one with its signature. Stopped or
+    /// failed at any point, the same command goes on from there.
+    #[command(after_help = "Examples:
+  civ promote ghcr.io/org/app:1.4 \\
+    111111111111.dkr.ecr.eu-west-1.amazonaws.com/prod/app:1.4 \\
+    --key awskms:///arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab
+  civ promote app:1.4 registry.example/prod/app:1.4 --key release.pem -a e2e-tests-passed=True")]
+    Promote(Promote),
+
+    /// Sign an image where it is.
+    ///
+    /// An image that carries this very signature is left as it is.
+    #[command(after_help = "Example:
+  civ sign registry.example/prod/app@sha256:… --key awskms:///alias/release -a team=platform")]
+    Sign(Sign),
+
+    /// Say what a node with a given trust policy would say about an image.
+    #[command(after_help = "Example:
+  civ verify registry.example/prod/app:1.4 --policy trustpolicy.json")]
+    Verify(Verify),
+
+    /// Print the public key of a signing key, as a trust policy takes it.
+    #[command(after_help = "Example:
+  civ public-key --key awskms:///alias/release > release.pub")]
+    PublicKey(PublicKey),
+
+    Demo(Demo),
+
+    /// Print completions for a shell.
+    #[command(after_help = "Example:
+  civ completions bash > /etc/bash_completion.d/civ")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+
+    /// Print the manual page, or write all manual pages into a directory.
+    #[command(after_help = "Example:
+  civ man /usr/local/share/man/man1")]
+    Man {
+        /// The directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `promote`.
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    /// The image, by tag or digest.
+    #[arg(value_name = "SRC")]
+    pub(crate) source: Reference,
+    /// Where it goes: a repository and a tag.
+    #[arg(value_name = "DST")]
+    pub(crate) destination: Reference,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+    /// Blobs copied at a time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) jobs: u8,
+}
+
+/// Arguments of `sign`.
+#[derive(Debug, Args)]
+pub(crate) struct Sign {
+    /// The image, by tag or digest.
+    #[arg(value_name = "REF")]
+    pub(crate) image: Reference,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+}
+
+/// What all that sign have in common.
+#[derive(Debug, Args)]
+pub(crate) struct Signing {
+    /// The signing key: awskms://… or a private key in a PEM file.
+    #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
+    pub(crate) key: String,
+    /// Say this in the signature as well. May be repeated.
+    #[arg(short, long = "annotation", value_name = "KEY=VALUE")]
+    annotations: Vec<String>,
+    /// Sign what an index is made of as well, for those who pull it by digest.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Show what would be done, and write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+impl Signing {
+    /// The annotations, read.
+    pub(crate) fn annotations(&self) -> Result<BTreeMap<String, String>, Failure> {
+        annotations::parse(&self.annotations).map_err(Failure::usage)
+    }
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The image, by tag or digest.
+    #[arg(value_name = "REF")]
+    pub(crate) image: Reference,
+    /// The trust policy of cosign-image-verifier.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: PathBuf,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+/// Arguments of `public-key`.
+#[derive(Debug, Args)]
+pub(crate) struct PublicKey {
+    /// The signing key: awskms://… or a private key in a PEM file.
+    #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
+    pub(crate) key: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_an_example() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.clone().render_help().to_string();
+            assert!(help.contains("Example"), "{}", verb.get_name());
+        }
+    }
+}

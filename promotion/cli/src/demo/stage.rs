@@ -1,0 +1,217 @@
+//! What the demo pulls: a registry on loopback, an image promoted and signed into it, and six others
+//! that lack something, each in its own way.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use civ_embedded_registry::Registry;
+use civ_embedded_registry::image::{Fixture as _, SmallIndex};
+use civ_oci::{Digest, Document, Tag, media_type};
+use civ_promotion::progress::Silent;
+use civ_promotion::signer::LocalKey;
+use civ_promotion::{Client, Credentials, Progress, Promotion, Retry, Signer, promote};
+use pem_rfc7468::LineEnding;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const TAG: &str = "1.0";
+const COSIGN: &str = "cosign";
+const DIGESTION: &str = "digestion";
+
+/// One pull, and what should come of it.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    /// What is special about the image.
+    pub(crate) title: &'static str,
+    /// What is pulled, by tag.
+    pub(crate) reference: String,
+    /// What the tag resolves to.
+    pub(crate) digest: Digest,
+    /// Which verifier is asked when there is no containerd to ask all.
+    pub(crate) verifier: &'static str,
+    /// That verifier's policy.
+    pub(crate) policy: PathBuf,
+    /// Whether the pull should go on.
+    pub(crate) allowed: bool,
+}
+
+/// A registry with images, and policies that speak of them.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    registry: Registry,
+    directory: TempDir,
+    scenes: Vec<Scene>,
+}
+
+impl Stage {
+    /// Starts the registry, promotes and signs, and writes the policies.
+    pub(crate) async fn set() -> anyhow::Result<Self> {
+        let registry = Registry::start().context("no loopback port to be had")?;
+        let directory = tempfile::Builder::new().prefix("civ-demo-").tempdir()?;
+        let mut stage = Self { registry, directory, scenes: Vec::new() };
+        stage.add_images().await?;
+        Ok(stage)
+    }
+
+    async fn add_images(&mut self) -> anyhow::Result<()> {
+        let (release, stranger) = (new_key()?, new_key()?);
+        let tested = BTreeMap::from([("e2e-tests-passed".to_owned(), "True".to_owned())]);
+
+        let signed = self.promote("app", &release, &tested).await?;
+        let unsigned = SmallIndex::new("unsigned").seed_into(&self.registry, "prod/unsigned", TAG);
+        let tampered = self.promote("tampered", &release, &tested).await?;
+        self.tamper_with_signature("prod/tampered", &tampered)?;
+        let other_key = self.promote("other-key", &stranger, &tested).await?;
+        self.copy_with_signature("prod/app", "prod/copied", &signed)?;
+        let untested = self.promote("untested", &release, &BTreeMap::new()).await?;
+        let unlisted = self.promote("unlisted", &release, &tested).await?;
+
+        let cosign = self.write_policy(COSIGN, &self.cosign_policy(&release))?;
+        let listed = [&signed, &unsigned, &tampered, &other_key, &untested];
+        let listed = json!({ "version": "1.0", "trustedDigests": listed });
+        let digestion = self.write_policy(DIGESTION, &listed)?;
+
+        let host = self.host();
+        let scene = |title, name, digest: &Digest, verifier, policy: &Path, allowed| Scene {
+            title,
+            reference: format!("{host}/prod/{name}:{TAG}"),
+            digest: digest.clone(),
+            verifier,
+            policy: policy.to_owned(),
+            allowed,
+        };
+        self.scenes = vec![
+            scene("signed", "app", &signed, COSIGN, &cosign, true),
+            scene("unsigned", "unsigned", &unsigned, COSIGN, &cosign, false),
+            scene("signature tampered with", "tampered", &tampered, COSIGN, &cosign, false),
+            scene("signed by another key", "other-key", &other_key, COSIGN, &cosign, false),
+            scene("signed for another repository", "copied", &signed, COSIGN, &cosign, false),
+            scene("annotation missing", "untested", &untested, COSIGN, &cosign, false),
+            scene("digest listed", "app", &signed, DIGESTION, &digestion, true),
+            scene("digest not listed", "unlisted", &unlisted, DIGESTION, &digestion, false),
+        ];
+        Ok(())
+    }
+
+    /// The registry's `host:port`.
+    pub(crate) fn host(&self) -> String {
+        self.registry.host()
+    }
+
+    /// Every question to a verifier.
+    pub(crate) fn scenes(&self) -> &[Scene] {
+        &self.scenes
+    }
+
+    /// One pull of each image: containerd asks both verifiers.
+    pub(crate) fn pulls(&self) -> impl Iterator<Item = &Scene> {
+        let is_second_look = |scene: &Scene| scene.title == "digest listed";
+        self.scenes.iter().filter(move |scene| !is_second_look(scene))
+    }
+
+    /// The policies that were written, by the plugin they are for.
+    pub(crate) fn policies(&self) -> [(&'static str, PathBuf); 2] {
+        [COSIGN, DIGESTION].map(|plugin| (plugin, self.policy_path(plugin)))
+    }
+
+    /// Puts an index upstream, and promotes it with the code of `civ promote`.
+    async fn promote(
+        &self,
+        name: &str,
+        key: &Signer,
+        annotations: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Digest> {
+        SmallIndex::new(name).seed_into(&self.registry, &format!("upstream/{name}"), TAG);
+        let promotion = Promotion {
+            source: format!("{}/upstream/{name}:{TAG}", self.host()).parse()?,
+            destination: format!("{}/prod/{name}:{TAG}", self.host()).parse()?,
+            annotations: annotations.clone(),
+            recursive: false,
+            jobs: 4,
+        };
+        let client = Client::new(Credentials::Anonymous, Retry::default())?;
+        let progress: Arc<dyn Progress> = Arc::new(Silent);
+        let planned = promote::plan(&client, &promotion, key).await?;
+        Ok(planned.run(&client, key, &progress).await?.image.digest)
+    }
+
+    /// Replaces the signed payload by one that claims more, as whoever may push could.
+    fn tamper_with_signature(&self, repository: &str, digest: &Digest) -> anyhow::Result<()> {
+        let tag = Tag::of_signatures(digest).context("no signature tag")?;
+        let stored = self.registry.manifest(repository, tag.as_str()).context("no signature")?;
+        let mut manifest: Value = serde_json::from_slice(&stored.bytes)?;
+        let Document::Manifest(parsed) = Document::parse(&stored.bytes, &stored.media_type)? else {
+            anyhow::bail!("a signature image is a manifest");
+        };
+        let payload = parsed.layers.first().context("no payload")?;
+        let payload = self.registry.blob(repository, &payload.digest).context("no payload")?;
+        let payload = String::from_utf8(payload.to_vec())?.replace("True", "Very");
+        let layer = manifest.pointer_mut("/layers/0").context("no layer")?;
+        layer["digest"] = self.registry.put_blob(repository, payload.clone()).to_string().into();
+        if let Some(layer) = layer.as_object_mut() {
+            layer.remove("data");
+        }
+        let tag = Some(tag.as_str());
+        self.registry.put_manifest(repository, tag, media_type::OCI_MANIFEST, manifest.to_string());
+        Ok(())
+    }
+
+    /// Copies an image and its signature to a repository that nobody signed it for.
+    fn copy_with_signature(&self, from: &str, to: &str, digest: &Digest) -> anyhow::Result<()> {
+        for blob in self.registry.blobs(from) {
+            let blob = self.registry.blob(from, &blob).context("a blob is gone")?;
+            self.registry.put_blob(to, blob.to_vec());
+        }
+        for manifest in self.registry.manifests(from) {
+            let stored = self
+                .registry
+                .manifest(from, &manifest.to_string())
+                .context("a manifest is gone")?;
+            self.registry.put_manifest(to, None, &stored.media_type, stored.bytes.to_vec());
+        }
+        self.registry.tag(to, TAG, digest);
+        let tag = Tag::of_signatures(digest).context("no signature tag")?;
+        let signature = self.registry.manifest(from, tag.as_str()).context("no signature")?;
+        self.registry.tag(to, tag.as_str(), &signature.digest);
+        Ok(())
+    }
+
+    fn cosign_policy(&self, key: &Signer) -> Value {
+        json!({
+            "version": "1.0",
+            "trustPolicies": [{
+                "name": "production",
+                "registryScopes": [format!("{}/prod/*", self.host())],
+                "signatureVerification": { "level": "strict" },
+                "keys": [{ "name": "release", "publicKey": key.public_key().to_pem() }],
+                "annotations": { "e2e-tests-passed": "True" },
+            }],
+        })
+    }
+
+    fn policy_path(&self, plugin: &str) -> PathBuf {
+        self.directory.path().join(plugin).join("trustpolicy.json")
+    }
+
+    fn write_policy(&self, plugin: &str, policy: &Value) -> anyhow::Result<PathBuf> {
+        let path = self.policy_path(plugin);
+        fs::create_dir_all(path.parent().context("a policy is in a directory")?)?;
+        fs::write(&path, serde_json::to_vec_pretty(policy)?)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(path)
+    }
+}
+
+/// A signing key that lives as long as the demo.
+fn new_key() -> anyhow::Result<Signer> {
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
+    let der = key.to_pkcs8v1()?;
+    let pem = pem_rfc7468::encode_string("PRIVATE KEY", LineEnding::LF, der.as_ref())
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(Signer::Local(LocalKey::from_pem(pem.as_bytes())?))
+}

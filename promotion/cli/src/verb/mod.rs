@@ -1,0 +1,65 @@
+//! The verbs, one module each.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use civ_promotion::{Client, Credentials, Progress, Retry, Signer};
+use tokio::runtime::Runtime;
+
+use crate::args::{Cli, Verb};
+use crate::draw;
+use crate::failure::{self, Exit, Failure};
+use crate::output::Format;
+
+mod manual;
+mod promote;
+mod public_key;
+mod sign;
+mod verify;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.verb {
+        Verb::Promote(args) => until_stopped(promote::run(args)),
+        Verb::Sign(args) => until_stopped(sign::run(args)),
+        Verb::Verify(args) => until_stopped(verify::run(args)),
+        Verb::PublicKey(args) => until_stopped(public_key::run(args)),
+        Verb::Demo(demo) => until_stopped(demo.run()),
+        Verb::Completions { shell } => manual::completions(shell),
+        Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
+    }
+}
+
+/// Runs `verb` until it is done or the user stops it. Stopped, it has not set a tag.
+fn until_stopped(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = Runtime::new()
+        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = verb => outcome,
+            Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(
+                Exit::Interrupted,
+                "stopped; nothing unsigned was published",
+            )
+            .hint("run the same command again to go on: what is copied stays copied")),
+        }
+    });
+    // Long enough for tasks to stop, too short to wait for a credential helper that hangs.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome
+}
+
+fn client() -> Result<Client, Failure> {
+    Client::new(Credentials::of_user(), Retry::default())
+        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))
+}
+
+async fn open_key(key: &str) -> Result<Signer, Failure> {
+    let fail = |error| failure::of_key(key, &error);
+    Signer::open(&key.parse().map_err(fail)?).await.map_err(fail)
+}
+
+fn progress(output: Format) -> Arc<dyn Progress> {
+    draw::progress(output)
+}

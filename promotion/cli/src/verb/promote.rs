@@ -1,0 +1,139 @@
+//! `civ promote`
+
+use civ_promotion::plan::{Plan, TagState};
+use civ_promotion::promote::{self, PlannedSignature, Promotion};
+use serde::Serialize;
+
+use crate::args::Promote;
+use crate::failure::{Exit, Failure};
+use crate::output::{bytes, count, print};
+
+/// What is printed, before as after.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    dry_run: bool,
+    source: String,
+    image: String,
+    tag: String,
+    /// What the tag named before, if that was another image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag_was: Option<String>,
+    tag_set: bool,
+    blobs: Vec<Content>,
+    manifests: Vec<Content>,
+    bytes: u64,
+    blobs_present: usize,
+    foreign_layers: usize,
+    signed: Vec<String>,
+    signed_before: Vec<String>,
+    key_algorithm: String,
+}
+
+#[derive(Serialize)]
+struct Content {
+    digest: String,
+    size: u64,
+}
+
+pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
+    let promotion = Promotion {
+        source: args.source,
+        destination: args.destination,
+        annotations: args.signing.annotations()?,
+        recursive: args.signing.recursive,
+        jobs: usize::from(args.jobs),
+    };
+    promotion.check()?;
+    let signer = super::open_key(&args.signing.key).await?;
+    let client = super::client()?;
+    let planned = promote::plan(&client, &promotion, &signer).await?;
+    let mut report = Report::of(&planned.plan, &planned.signatures, signer.algorithm());
+    if args.signing.dry_run {
+        report.dry_run = true;
+    } else {
+        let progress = super::progress(args.signing.output);
+        let promoted = planned.run(&client, &signer, &progress).await?;
+        report.tag_set = promoted.tag_moved;
+    }
+    print(args.signing.output, &report, || report.lines())?;
+    Ok(Exit::Success)
+}
+
+impl Report {
+    fn of(plan: &Plan, signatures: &[PlannedSignature], algorithm: &str) -> Self {
+        let images = |present| {
+            let images = signatures.iter().filter(move |one| one.present == present);
+            images.map(|one| one.image.to_string()).collect()
+        };
+        Self {
+            dry_run: false,
+            source: plan.source.to_string(),
+            image: plan.image().to_string(),
+            tag: plan.destination.to_string(),
+            tag_was: match &plan.tag {
+                TagState::Other(digest) => Some(digest.to_string()),
+                TagState::Absent | TagState::Same => None,
+            },
+            tag_set: plan.tag != TagState::Same,
+            blobs: plan.missing_blobs().map(|blob| Content::of(&blob.digest, blob.size)).collect(),
+            manifests: plan
+                .missing_manifests()
+                .map(|one| Content::of(&one.digest, one.bytes.len() as u64))
+                .collect(),
+            bytes: plan.missing_bytes(),
+            blobs_present: plan.blobs.iter().filter(|blob| blob.present).count(),
+            foreign_layers: plan.foreign.len(),
+            signed: images(false),
+            signed_before: images(true),
+            key_algorithm: algorithm.to_owned(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let did = |infinitive: &str, past: &str| {
+            if self.dry_run { format!("would {infinitive}") } else { past.to_owned() }
+        };
+        let mut lines = vec![format!("source   {}", self.source)];
+        let label = did("copy", "copied");
+        let amount = |contents: &[Content], what| count(contents.len(), what);
+        lines.push(format!(
+            "{label:<8} {}, {}, {}",
+            amount(&self.blobs, "blob"),
+            amount(&self.manifests, "manifest"),
+            bytes(self.bytes),
+        ));
+        if self.dry_run {
+            for blob in self.blobs.iter().chain(&self.manifests) {
+                lines.push(format!("           {} {}", blob.digest, bytes(blob.size)));
+            }
+        }
+        if self.foreign_layers > 0 {
+            let layers = count(self.foreign_layers, "layer");
+            lines.push(format!("left     {layers} where it says: not in registries"));
+        }
+        for image in &self.signed {
+            let label = did("sign", "signed");
+            lines.push(format!("{label:<8} {image} ({})", self.key_algorithm));
+        }
+        for image in &self.signed_before {
+            lines.push(format!("signed   {image} (before)"));
+        }
+        let was = self.tag_was.as_ref().map(|was| format!(", was {was}")).unwrap_or_default();
+        lines.push(if self.tag_set {
+            format!("{:<8} {}{was}", did("tag", "tagged"), self.tag)
+        } else {
+            format!("tagged   {} (before)", self.tag)
+        });
+        if self.dry_run {
+            lines.push("nothing was written (dry run)".to_owned());
+        }
+        lines
+    }
+}
+
+impl Content {
+    fn of(digest: &civ_oci::Digest, size: u64) -> Self {
+        Self { digest: digest.to_string(), size }
+    }
+}

@@ -1,0 +1,4 @@
+//! The executable, with registries in memory: no program but cargo is needed.
+
+#[cfg(test)]
+mod verbs;
