@@ -215,17 +215,14 @@ impl Client {
         }
         let response = match request.call() {
             Ok(response) => response,
-            Err(ureq::Error::Timeout(_)) if self.deadline_passed() => {
-                return Err(Error::Deadline { what: query.what.to_owned() });
-            }
-            Err(_) => return Err(token_error(TokenProblem::Unreachable)),
+            Err(source) => return Err(self.token_transport_error(query, source)),
         };
         let status = response.status().as_u16();
         if status != 200 {
             return Err(token_error(TokenProblem::Status(status)));
         }
         let body = read_bounded(response, self.limits.error_body)
-            .map_err(|_| token_error(TokenProblem::Unreachable))?
+            .map_err(|source| self.token_transport_error(query, source))?
             .ok_or_else(|| token_error(TokenProblem::TooLarge))?;
         let answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| token_error(TokenProblem::Malformed))?;
@@ -236,14 +233,24 @@ impl Client {
             .ok_or_else(|| token_error(TokenProblem::Malformed))
     }
 
+    fn token_transport_error(&self, query: &Query<'_>, source: ureq::Error) -> Error {
+        let what = query.what.to_owned();
+        match source {
+            ureq::Error::Timeout(_) if self.deadline_passed() => Error::Deadline { what },
+            source => Error::Token { what, problem: TokenProblem::Unreachable(source) },
+        }
+    }
+
     fn redirect_target(
         &self,
         query: &Query<'_>,
         from: &str,
         response: &Response<Body>,
     ) -> Result<String, Error> {
-        let location =
-            response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location
+            .filter(|location| !location.is_empty())
+            .ok_or_else(|| Error::NoLocation { what: query.what.to_owned() })?;
         let target = if location.starts_with('/') && !location.starts_with("//") {
             let (scheme, _) = from.split_once("://").unwrap_or_default();
             format!("{scheme}://{}{location}", authority_of(from).unwrap_or_default())
@@ -266,8 +273,7 @@ impl Client {
             }
             _ => Err(Error::ForbiddenTarget {
                 what: query.what.to_owned(),
-                // Without the query, in which there may be a signature that gives access.
-                target: url.split('?').next().unwrap_or_default().to_owned(),
+                target: without_secrets(url),
             }),
         }
     }
@@ -291,6 +297,10 @@ impl Client {
                 Error::UnreachableInTime { what, limit: self.limits.connect }
             }
             ureq::Error::Timeout(_) => Error::Deadline { what },
+            ureq::Error::LargeResponseHeader(..) => Error::TooLarge {
+                what: format!("the header for {what}"),
+                limit: self.limits.header as u64,
+            },
             source => Error::Unreachable { what, source },
         }
     }
@@ -408,6 +418,20 @@ fn read_bounded(response: Response<Body>, limit: u64) -> Result<Option<Vec<u8>>,
     let mut bytes = Vec::new();
     body.as_reader().take(limit + 1).read_to_end(&mut bytes).map_err(ureq::Error::from)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// An address without its query, in which there may be a signature that gives access, and without
+/// the user and password before its host.
+fn without_secrets(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
 }
 
 fn authority_of(url: &str) -> Option<&str> {

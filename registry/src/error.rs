@@ -86,6 +86,12 @@ pub enum Error {
         /// The HTTP status, 401 or 403.
         status: u16,
     },
+    /// A redirect that says nowhere to go.
+    #[error("registry answered {what} with a redirect without a usable Location")]
+    NoLocation {
+        /// What was asked for.
+        what: String,
+    },
     /// No connection, or it broke.
     #[error("registry unreachable for {what}: {}", one_line(&source.to_string(), 100))]
     Unreachable {
@@ -105,12 +111,12 @@ pub enum Error {
 }
 
 /// What a token server did instead of giving a token.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenProblem {
     /// It could not be reached or broke off.
-    #[error("token server unreachable")]
-    Unreachable,
+    #[error("token server unreachable: {}", one_line(&.0.to_string(), 100))]
+    Unreachable(#[source] ureq::Error),
     /// It answered with another status.
     #[error("token server answered {0}")]
     Status(u16),

@@ -23,7 +23,7 @@ pub struct Limits {
     pub manifest: u64,
     /// The body of an error or of a token, in bytes. 64 KiB, as go-containerregistry.
     pub error_body: u64,
-    /// The header of an answer, in bytes. 32 KiB.
+    /// The header of an answer, in bytes. 16 KiB, twice what web servers send at most by default.
     pub header: usize,
 }
 
@@ -37,7 +37,7 @@ impl Default for Limits {
             retries: 1,
             manifest: MANIFEST_MAX,
             error_body: 64 << 10,
-            header: 32 << 10,
+            header: 16 << 10,
         }
     }
 }

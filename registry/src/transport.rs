@@ -23,8 +23,9 @@ use crate::roots::LazyRoots;
 use crate::{Endpoint, Limits, guard};
 
 const USER_AGENT: &str = concat!("civ/", env!("CARGO_PKG_VERSION"));
-/// A manifest and a payload are a few kilobytes; ureq's own default is 128 KiB, zeroed at each start.
-const INPUT_BUFFER: usize = 16 << 10;
+/// Larger than a header may be, which is read from it whole. ureq's own default is 128 KiB, zeroed at
+/// each start.
+const INPUT_BUFFER: usize = 32 << 10;
 const OUTPUT_BUFFER: usize = 8 << 10;
 
 /// An agent for the registry at `endpoint`. The authorities are the system's, or those in

@@ -20,8 +20,9 @@ use crate::{Trust, VerifyError};
 pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 /// The most signatures looked at; cosign reads 1,000, and nobody needs that many.
 pub const SIGNATURES_MAX: usize = 100;
-/// The largest payload read, in bytes.
-pub const PAYLOAD_MAX: u64 = 1 << 20;
+/// The largest payload read, in bytes. Real ones have a few hundred; each is hashed once for every
+/// algorithm of every key.
+pub const PAYLOAD_MAX: u64 = 64 << 10;
 
 /// The signatures stored for a digest. None of them is trusted.
 #[derive(Clone, Debug)]
@@ -64,13 +65,20 @@ pub fn find_signatures<R: RegistryRead>(
     let unsigned =
         || VerifyError::Unsigned { repository: repository.clone(), digest: image.digest.clone() };
     let manifest = manifest.ok_or_else(unsigned)?;
-    let (signatures, left_out) = parse_signatures(&manifest).ok_or_else(|| {
-        VerifyError::Malformed { repository: repository.clone(), tag: tag.clone() }
+    let stored = parse_signatures(&manifest).ok_or_else(|| VerifyError::Malformed {
+        repository: repository.clone(),
+        tag: tag.clone(),
     })?;
-    if signatures.is_empty() {
-        return Err(unsigned());
+    match (stored.signatures.is_empty(), stored.malformed) {
+        (true, 0) => Err(unsigned()),
+        (true, count) => {
+            Err(VerifyError::MalformedSignatures { repository: repository.clone(), tag, count })
+        }
+        (false, _) => {
+            let Stored { signatures, left_out, .. } = stored;
+            Ok(SignatureSet { repository: repository.clone(), tag, signatures, left_out })
+        }
     }
-    Ok(SignatureSet { repository: repository.clone(), tag, signatures, left_out })
 }
 
 /// What civ reads in a `.sig` manifest. Layers are looked at one by one.
@@ -84,7 +92,16 @@ struct UntrustedManifest {
     manifests: Option<IgnoredAny>,
 }
 
-fn parse_signatures(stored: &StoredManifest) -> Option<(Vec<UntrustedSignature>, usize)> {
+/// What a `.sig` manifest holds.
+#[derive(Default)]
+struct Stored {
+    signatures: Vec<UntrustedSignature>,
+    left_out: usize,
+    /// Layers that should hold a signature and hold something else.
+    malformed: usize,
+}
+
+fn parse_signatures(stored: &StoredManifest) -> Option<Stored> {
     let declared = media_type::essence(&stored.media_type);
     if ![media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST].contains(&declared) {
         return None;
@@ -94,12 +111,16 @@ fn parse_signatures(stored: &StoredManifest) -> Option<(Vec<UntrustedSignature>,
     if manifest.schema_version != 2 || !agrees || manifest.manifests.is_some() {
         return None;
     }
-    let mut all = manifest.layers.into_iter().rev().filter_map(|layer| {
-        let layer: Descriptor = serde_json::from_value(layer).ok()?;
-        parse_signature(layer)
-    });
-    let looked_at = all.by_ref().take(SIGNATURES_MAX).collect();
-    Some((looked_at, all.count()))
+    let mut stored = Stored::default();
+    for layer in manifest.layers.into_iter().rev() {
+        let layer: Option<Descriptor> = serde_json::from_value(layer).ok();
+        match layer.and_then(parse_signature) {
+            Some(_) if stored.signatures.len() == SIGNATURES_MAX => stored.left_out += 1,
+            Some(signature) => stored.signatures.push(signature),
+            None => stored.malformed += 1,
+        }
+    }
+    Some(stored)
 }
 
 fn parse_signature(layer: Descriptor) -> Option<UntrustedSignature> {

@@ -1,7 +1,7 @@
 //! Whom a policy trusts: its document with every key parsed.
 //!
-//! Keys are read when the policy is loaded, all of them, so that a key which could never verify
-//! anything is an error of the policy's today and not of an image's some night.
+//! Keys are read when the policy is loaded, all of them, so that a key of a kind that is not
+//! accepted is an error of the policy's today and not of an image's some night.
 
 use civ_oci::{ImageId, Repository};
 use civ_policy::PolicyError;

@@ -14,6 +14,9 @@ use crate::{
 
 /// The most distinct payloads fetched for one verdict, so that it stays within its requests.
 const PAYLOADS_MAX: usize = 4;
+/// The most checks of one key against one signature for one verdict. An RSA check takes up to about
+/// two milliseconds.
+const CHECKS_MAX: usize = 1_000;
 
 /// Proof that enough trusted keys have signed an image. Made only by [`verify_signatures`].
 #[derive(Clone, Debug)]
@@ -60,7 +63,12 @@ pub fn verify_signatures<R: RegistryRead>(
     let mut closest: Option<Rejection> = None;
     let mut fetch_failure = None;
     let mut left_out = set.left_out;
-    for untrusted in &set.signatures {
+    let affordable = CHECKS_MAX / trust.keys.len().max(1);
+    for (index, untrusted) in set.signatures.iter().enumerate() {
+        if index >= affordable {
+            left_out += set.signatures.len() - index;
+            break;
+        }
         let rejection = match payloads.get(untrusted) {
             Ok(payload) => match verify_one(trust, image, untrusted, payload) {
                 Ok(key) => {
@@ -84,9 +92,10 @@ pub fn verify_signatures<R: RegistryRead>(
                 continue;
             }
             Err(PayloadFetchError::Registry(error)) => {
-                fetch_failure = Some(error);
+                fetch_failure.get_or_insert(error);
                 continue;
             }
+            Err(PayloadFetchError::FailedBefore) => continue,
         };
         if closest.as_ref().is_none_or(|known| rejection.rank() > known.rank()) {
             closest = Some(rejection);
@@ -96,7 +105,7 @@ pub fn verify_signatures<R: RegistryRead>(
     if let Some(error) = fetch_failure {
         return Err(VerifyError::Registry(error));
     }
-    let looked_at = set.signatures.len();
+    let looked_at = set.signatures.len() + set.left_out - left_out;
     if left_out > 0 {
         return Err(VerifyError::TooManySignatures { looked_at, left_out });
     }
@@ -108,7 +117,7 @@ pub fn verify_signatures<R: RegistryRead>(
         });
     }
     Err(VerifyError::Rejected {
-        closest: closest.unwrap_or(Rejection::NoTrustedKey { keys: String::new() }),
+        closest: closest.unwrap_or_else(|| Rejection::no_trusted_key(trust)),
         looked_at,
     })
 }
@@ -134,10 +143,12 @@ fn verify_one<'policy>(
 struct Payloads<'a, R: RegistryRead> {
     set: &'a SignatureSet,
     registry: &'a R,
-    fetched: BTreeMap<Digest, Vec<u8>>,
+    /// `None` for one that could not be had: it is not asked for again.
+    fetched: BTreeMap<Digest, Option<Vec<u8>>>,
 }
 
 enum PayloadFetchError<E> {
+    FailedBefore,
     Registry(E),
     TooLarge,
     TooMany,
@@ -155,13 +166,18 @@ impl<'a, R: RegistryRead> Payloads<'a, R> {
             if self.fetched.len() >= PAYLOADS_MAX {
                 return Err(PayloadFetchError::TooMany);
             }
-            let payload = self
-                .registry
-                .blob(&self.set.repository, &of.payload_digest, PAYLOAD_MAX)
-                .map_err(PayloadFetchError::Registry)?;
+            let payload = self.registry.blob(&self.set.repository, &of.payload_digest, PAYLOAD_MAX);
+            let (payload, failure) = match payload {
+                Ok(payload) => (Some(payload), None),
+                Err(error) => (None, Some(error)),
+            };
             self.fetched.insert(of.payload_digest.clone(), payload);
+            if let Some(error) = failure {
+                return Err(PayloadFetchError::Registry(error));
+            }
         }
-        Ok(self.fetched.get(&of.payload_digest).map_or(&[], Vec::as_slice))
+        let fetched = self.fetched.get(&of.payload_digest).and_then(Option::as_deref);
+        fetched.ok_or(PayloadFetchError::FailedBefore)
     }
 }
 
@@ -221,6 +237,18 @@ pub enum VerifyError<E: std::error::Error + 'static> {
         /// Under which tag.
         tag: Tag,
     },
+    /// The `.sig` tag holds layers, and none of them is a signature.
+    #[error(
+        "signatures unreadable: none of {count} layers of {repository}:{tag} holds a well-formed signature"
+    )]
+    MalformedSignatures {
+        /// Where.
+        repository: Repository,
+        /// Under which tag.
+        tag: Tag,
+        /// How many layers there are.
+        count: usize,
+    },
     /// cosign keeps no signatures for such a digest.
     #[error("unsigned: cosign has no signature tag for {digest}; pull by its sha256 digest")]
     NoSignatureTag {
@@ -248,7 +276,7 @@ pub enum VerifyError<E: std::error::Error + 'static> {
         /// The statement that asks.
         statement: String,
     },
-    /// None of those looked at counts, and there are more.
+    /// Those looked at do not suffice, and there are more.
     #[error(
         "limit reached: none of {looked_at} signatures counts, and {left_out} more were not looked at; remove old ones"
     )]
