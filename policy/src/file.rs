@@ -28,8 +28,9 @@ impl PolicyFile {
     pub fn read(path: &Path) -> Result<Self, PolicyFileError> {
         let because = |problem| PolicyFileError { path: path.to_owned(), problem };
         let file = open_without_links(path).map_err(because)?;
-        check_origin(&file).map_err(because)?;
-        let mut bytes = Vec::new();
+        let length = check_origin(&file).map_err(because)?;
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(length.min(POLICY_MAX)).unwrap_or(0) + 1);
         file.take(POLICY_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(|source| because(Problem::Io(source)))?;
@@ -48,6 +49,7 @@ fn open_without_links(path: &Path) -> Result<File, Problem> {
     let as_file = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY | OFlags::NONBLOCK;
     let start = if path.is_absolute() { "/" } else { "." };
     let mut here = open(start, as_directory, Mode::empty())?;
+    check_directory(&fstat(&here)?)?;
     let mut components =
         path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
     let Some(mut current) = components.next() else { return Err(Problem::NotRegular) };
@@ -59,17 +61,18 @@ fn open_without_links(path: &Path) -> Result<File, Problem> {
     Ok(openat(&here, current.as_os_str(), as_file, Mode::empty())?.into())
 }
 
-/// In a directory that anyone may write to, anyone may put another file in the policy's place; the
+/// In a directory that others may write to, others may put another file in the policy's place; the
 /// sticky bit (as on `/tmp`) takes that power away.
 fn check_directory(stat: &Stat) -> Result<(), Problem> {
     let mode = Mode::from_raw_mode(stat.st_mode);
-    if mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
+    if mode.intersects(Mode::WGRP | Mode::WOTH) && !mode.contains(Mode::SVTX) {
         return Err(Problem::OpenDirectory);
     }
     Ok(())
 }
 
-fn check_origin(file: &File) -> Result<(), Problem> {
+/// The file's length, if nobody else can have written it.
+fn check_origin(file: &File) -> Result<u64, Problem> {
     let stat = fstat(file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Problem::NotRegular);
@@ -81,7 +84,7 @@ fn check_origin(file: &File) -> Result<(), Problem> {
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
         return Err(Problem::Writable { mode: stat.st_mode & 0o777 });
     }
-    Ok(())
+    Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
 /// Why a policy file is not used.
@@ -114,8 +117,8 @@ pub enum Problem {
     /// A directory, FIFO, socket or device.
     #[error("not a regular file")]
     NotRegular,
-    /// A directory on the way that anyone may write to.
-    #[error("in a directory that anyone may write to; chmod o-w that directory")]
+    /// A directory on the way that others may write to.
+    #[error("below a directory that others may write to; chmod go-w that directory")]
     OpenDirectory,
     /// More than [`POLICY_MAX`] bytes.
     #[error("larger than {POLICY_MAX} bytes")]
@@ -178,6 +181,9 @@ mod tests {
         fs::create_dir(at("open")).unwrap();
         fs::write(at("open/policy"), b"{}").unwrap();
         fs::set_permissions(at("open"), Permissions::from_mode(0o777)).unwrap();
+        fs::create_dir(at("shared")).unwrap();
+        fs::write(at("shared/policy"), b"{}").unwrap();
+        fs::set_permissions(at("shared"), Permissions::from_mode(0o775)).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
 
         assert_eq!(PolicyFile::read(&at("good")).unwrap().bytes, b"{}");
@@ -194,7 +200,8 @@ mod tests {
             ("loop", "symbolic link"),
             ("dangling", "symbolic link"),
             ("dirlink/policy", "symbolic link"),
-            ("open/policy", "directory that anyone may write to"),
+            ("open/policy", "directory that others may write to"),
+            ("shared/policy", "directory that others may write to"),
             ("dir", "not a regular file"),
             ("fifo", "not a regular file"),
         ] {

@@ -30,7 +30,12 @@ pub struct Verifier {
     pub version: &'static str,
     /// What it does, in one sentence, for `--help`.
     pub about: &'static str,
+    /// Whether it resolves names, and so runs code of the C library's that reads the environment.
+    pub resolves_names: bool,
 }
+
+/// Enough for waiting. Given here, it is not taken from `RUST_MIN_STACK`.
+pub(crate) const SMALL_STACK: usize = 128 << 10;
 
 /// Answers the call that this process is: reads argv and stdin, asks `decide`, prints the reason,
 /// and ends the process.
@@ -43,7 +48,7 @@ pub fn answer(
     let started = Instant::now();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
-    let clean = shed_environment(&program);
+    let clean = if verifier.resolves_names { shed_environment(&program) } else { Ok(()) };
     let call = match Call::parse(arguments) {
         Ok(Call::Help) => return print(&help(verifier)),
         Ok(Call::Version) => {
@@ -73,9 +78,9 @@ pub fn answer(
 
 /// Starts this program anew with no environment, if it has one.
 ///
-/// containerd hands on its own environment, and not only our code reads it: a static glibc loads
-/// plugins for name resolution from `LD_LIBRARY_PATH`, and resolvers and threads take settings from
-/// variables. After this, none of them can change a verdict.
+/// containerd hands on its own environment. Our code reads none of it, but a static glibc loads
+/// plugins for name resolution from `LD_LIBRARY_PATH`, and resolvers take settings from variables.
+/// After this, none of them can change a verdict.
 fn shed_environment(program: &OsStr) -> Result<(), Refusal> {
     if std::env::vars_os().next().is_none() {
         return Ok(());
@@ -129,7 +134,7 @@ impl Session {
                 DEADLINE.as_secs()
             ))))
         };
-        if let Err(error) = thread::Builder::new().name("deadline".to_owned()).spawn(watch) {
+        if let Err(error) = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch) {
             self.end(Err(Refusal {
                 exit: Exit::Internal,
                 reason: format!("no thread to be had: {error}"),
@@ -183,7 +188,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn help(verifier: Verifier) -> String {
-    let Verifier { name, version, about } = verifier;
+    let Verifier { name, version, about, .. } = verifier;
     format!(
         "{name} {version}
 {about}

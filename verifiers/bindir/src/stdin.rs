@@ -13,6 +13,8 @@ use civ_oci::strict_json::{self, JsonError};
 use civ_oci::{Digest, media_type};
 use serde::Deserialize;
 
+use crate::answer::SMALL_STACK;
+
 /// The largest descriptor read, in bytes.
 pub const DESCRIPTOR_MAX: u64 = 1 << 20;
 /// How long the writer may take until it closes the pipe.
@@ -35,7 +37,7 @@ fn read_in_time(source: impl Read + Send + 'static) -> Result<Vec<u8>, StdinErro
         // Nobody listens any more when patience has run out.
         let _ = sender.send(outcome.map(|_| bytes));
     };
-    thread::Builder::new().name("stdin".to_owned()).spawn(read).map_err(StdinError::Read)?;
+    thread::Builder::new().stack_size(SMALL_STACK).spawn(read).map_err(StdinError::Read)?;
     match receiver.recv_timeout(PATIENCE) {
         Ok(Ok(bytes)) if bytes.len() as u64 > DESCRIPTOR_MAX => Err(StdinError::TooLarge),
         Ok(Ok(bytes)) => Ok(bytes),

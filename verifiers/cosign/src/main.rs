@@ -16,6 +16,7 @@ const COSIGN: Verifier = Verifier {
     name: "cosign-image-verifier",
     version: env!("CARGO_PKG_VERSION"),
     about: "Allows a pull if the image is signed as its trust policy asks (cosign, AWS KMS).",
+    resolves_names: true,
 };
 
 fn main() -> ExitCode {

@@ -114,6 +114,10 @@ fn parse_signatures(stored: &StoredManifest) -> Option<Stored> {
     let mut stored = Stored::default();
     for layer in manifest.layers.into_iter().rev() {
         let layer: Option<Descriptor> = serde_json::from_value(layer).ok();
+        let is_other = |layer: &Descriptor| !layer.annotations.contains_key(SIGNATURE_ANNOTATION);
+        if layer.as_ref().is_some_and(is_other) {
+            continue;
+        }
         match layer.and_then(parse_signature) {
             Some(_) if stored.signatures.len() == SIGNATURES_MAX => stored.left_out += 1,
             Some(signature) => stored.signatures.push(signature),

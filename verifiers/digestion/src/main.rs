@@ -11,6 +11,7 @@ const DIGESTION: Verifier = Verifier {
     name: "digestion-image-verifier",
     version: env!("CARGO_PKG_VERSION"),
     about: "Allows a pull if the trust policy lists the image's digest.",
+    resolves_names: false,
 };
 
 fn main() -> ExitCode {
