@@ -25,3 +25,5 @@ pub mod gate;
 pub mod image;
 pub mod kms;
 pub mod programs;
+pub mod signing;
+pub mod stage;

@@ -9,8 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An async runtime, a second HTTP stack, an SDK, an argument parser: none of it on a node.
-const NOT_ON_A_NODE: [&str; 8] =
-    ["aws-config", "aws-sdk-kms", "aws-smithy-runtime", "clap", "hyper", "reqwest", "tokio", "tracing"];
+const NOT_ON_A_NODE: [&str; 8] = [
+    "aws-config",
+    "aws-sdk-kms",
+    "aws-smithy-runtime",
+    "clap",
+    "hyper",
+    "reqwest",
+    "tokio",
+    "tracing",
+];
 const NETWORK: [&str; 5] = ["civ-registry", "ring", "rustls", "ureq", "webpki"];
 
 fn workspace() -> PathBuf {

@@ -1,0 +1,300 @@
+//! What a verdict costs, beside what the peer's costs, in one run on one machine:
+//! `cargo bench -p civ-tests --bench verdict`, after `cargo gate`.
+//!
+//! A real registry on loopback holds an image that the real cosign signed with a P-256 key. Each
+//! program is started as containerd starts a verifier, and each must say yes. This measures and
+//! prints; no time is asserted.
+//!
+//! - Wall: from before the fork until the process is reaped.
+//! - CPU: user and system time of that process as wait4 says it, so what fork and exec cost is in
+//!   it; `/bin/true` shows how much that is. A verifier that is given an environment starts itself
+//!   anew without it, hence its two lines.
+//! - Peak memory: see [`Scene::peak_memory`].
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a bench that cannot do its work ends, by a panic that says what to do"
+)]
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _, pipe},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use civ_tests::{
+    cosign::{Cosign, Signing},
+    docker_registry::DockerRegistry,
+    gate, image, programs,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wait4::Wait4 as _;
+
+/// How often each program is run, in turn with the others.
+const RUNS: usize = 200;
+/// How many of a program are run at once.
+const AT_ONCE: usize = 50;
+/// How often each program is run for its memory, and for its requests.
+const SAMPLES: usize = 5;
+
+const TITLES: [[&str; 9]; 2] = [
+    ["", "wall", "wall", "CPU", "peak", "size", "requests", "wall of", "CPU of"],
+    ["", "median", "p99", "median", "memory", "", "", "50", "50"],
+];
+
+/// A program, and how it is asked.
+struct Contender {
+    name: String,
+    executable: PathBuf,
+    arguments: Vec<String>,
+    env: Vec<(&'static str, String)>,
+}
+
+/// What some runs cost.
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// A registry with a signed image, and who can be asked about it.
+struct Scene {
+    registry: DockerRegistry,
+    /// What containerd writes to a verifier's stdin.
+    descriptor: PathBuf,
+    contenders: Vec<Contender>,
+    /// These hold policies and keys.
+    _files: (TempDir, Cosign),
+}
+
+fn main() {
+    let scene = Scene::new();
+    println!("{}", machine());
+    println!("{RUNS} runs of each in turn, then {AT_ONCE} of each at once; all say yes\n");
+    let mut costs: Vec<Vec<Cost>> = scene.contenders.iter().map(|_| Vec::new()).collect();
+    for _ in 0..RUNS {
+        for (contender, costs) in scene.contenders.iter().zip(&mut costs) {
+            costs.push(scene.run(contender, 1));
+        }
+    }
+    let mut table: Vec<_> = TITLES.iter().map(|titles| titles.map(str::to_owned)).collect();
+    for (contender, costs) in scene.contenders.iter().zip(&costs) {
+        let mut walls: Vec<_> = costs.iter().map(|cost| cost.wall).collect();
+        let mut cpus: Vec<_> = costs.iter().map(|cost| cost.cpu).collect();
+        walls.sort_unstable();
+        cpus.sort_unstable();
+        let at_once = scene.run(contender, AT_ONCE);
+        let size = fs::metadata(&contender.executable).expect("it has been run").len();
+        table.push([
+            contender.name.clone(),
+            milliseconds(percentile(&walls, 50)),
+            milliseconds(percentile(&walls, 99)),
+            milliseconds(percentile(&cpus, 50)),
+            megabytes(scene.peak_memory(contender)),
+            megabytes(size),
+            scene.requests(contender),
+            milliseconds(at_once.wall),
+            milliseconds(at_once.cpu),
+        ]);
+    }
+    print_aligned(&table);
+}
+
+impl Scene {
+    fn new() -> Self {
+        let registry = DockerRegistry::start();
+        let app = image::push(registry.address(), "team/app", "1", "an app");
+        let cosign = Cosign::new();
+        let key = cosign.generate_key_pair("release");
+        cosign.sign(key.signing(), &app.by_digest(), Signing::default());
+
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let write = |name: &str, document: Value| {
+            let path = directory.path().join(name);
+            fs::write(&path, document.to_string()).expect("a file in a directory of ours");
+            path
+        };
+        let descriptor = write(
+            "descriptor",
+            json!({ "mediaType": image::MANIFEST, "digest": app.digest, "size": 331 }),
+        );
+        let listed =
+            write("listed", json!({ "version": "1.0", "trustedDigests": [app.digest.clone()] }));
+        let signed = write(
+            "signed",
+            json!({ "version": "1.0", "trustPolicies": [{
+                "name": "production",
+                "registryScopes": [format!("{}/**", registry.address())],
+                "signatureVerification": { "level": "strict" },
+                "keys": [{ "name": "release", "publicKey": key.public_pem }],
+            }]}),
+        );
+
+        let path = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".to_owned());
+        let home = ("HOME", directory.path().display().to_string());
+        let contender = |name: &str, executable: PathBuf, arguments: &[&str], env: &[_]| {
+            let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            Contender { name: name.to_owned(), executable, arguments, env: env.to_vec() }
+        };
+        let mut contenders =
+            vec![contender("/bin/true", "/bin/true".into(), &[], std::slice::from_ref(&path))];
+        for (name, policy) in
+            [("digestion-image-verifier", &listed), ("cosign-image-verifier", &signed)]
+        {
+            let policy = policy.to_str().expect("a temporary path is UTF-8");
+            let call = ["-name", &app.tag, "-digest", &app.digest, "-stdin-media-type"];
+            let call = [&call[..], &[gate::DESCRIPTOR, "-policy", policy]].concat();
+            let executable = gate::executable(name);
+            contenders.push(contender(
+                name,
+                executable.clone(),
+                &call,
+                std::slice::from_ref(&path),
+            ));
+            contenders.push(contender(&format!("  {name}, env -i"), executable, &call, &[]));
+        }
+        contenders.push(contender(
+            "cosign verify --key",
+            programs::find("cosign"),
+            &["verify", "--insecure-ignore-tlog", "--key", key.verifying(), &app.by_digest()],
+            &[path, home],
+        ));
+        Self { registry, descriptor, contenders, _files: (directory, cosign) }
+    }
+
+    fn spawn(&self, contender: &Contender, arguments: &[String], stdout: Stdio) -> Child {
+        Command::new(&contender.executable)
+            .args(arguments)
+            .env_clear()
+            .envs(contender.env.iter().cloned())
+            .stdin(File::open(&self.descriptor).expect("it was written"))
+            .stdout(stdout)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", contender.name))
+    }
+
+    /// Starts it `times` times at once, and waits for the last to end.
+    fn run(&self, contender: &Contender, times: usize) -> Cost {
+        let start = Instant::now();
+        let children: Vec<_> = (0..times)
+            .map(|_| self.spawn(contender, &contender.arguments, Stdio::null()))
+            .collect();
+        let mut cpu = Duration::ZERO;
+        for child in children {
+            let ended = child.wait4().expect("a child of ours");
+            assert!(ended.status.success(), "{} says no: {}", contender.name, ended.status);
+            cpu += ended.rusage.utime + ended.rusage.stime;
+        }
+        Cost { wall: start.elapsed(), cpu }
+    }
+
+    /// The most memory that it has had resident, in bytes: the median of some runs that are not
+    /// timed.
+    ///
+    /// What wait4 says of it would not do, as that is never less than what the parent had at the
+    /// fork. The kernel's own mark is in `/proc/PID/status` (`VmHWM`, which exec resets), but only as
+    /// long as the process lives. So its stdout is a pipe that is full already: when it comes to say
+    /// its verdict, all else done, it has to wait, and can be looked at. `/bin/true` has nothing to
+    /// say unless it is asked for its version.
+    fn peak_memory(&self, contender: &Contender) -> u64 {
+        let version = ["--version".to_owned()];
+        let arguments =
+            if contender.arguments.is_empty() { &version[..] } else { &contender.arguments };
+        let peaks = (0..SAMPLES).map(|_| {
+            let (mut reader, mut writer) = pipe().expect("a pipe");
+            let capacity = rustix::pipe::fcntl_getpipe_size(&writer).expect("a pipe of ours");
+            writer.write_all(&vec![0; capacity]).expect("as much as fits");
+            let mut child = self.spawn(contender, arguments, writer.into());
+            let process = PathBuf::from(format!("/proc/{}", child.id()));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !waits_for_a_reader(&process) {
+                assert!(Instant::now() < deadline, "{} does not come to write", contender.name);
+                thread::sleep(Duration::from_millis(1));
+            }
+            let status = fs::read_to_string(process.join("status")).expect("it cannot have ended");
+            io::copy(&mut reader, &mut io::sink()).expect("a pipe of ours");
+            let ended = child.wait().expect("a child of ours");
+            assert!(ended.success(), "{} says no: {ended}", contender.name);
+            let mark = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = mark.and_then(|mark| mark.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            kib.expect("the kernel says VmHWM in kB") * 1024
+        });
+        let mut peaks: Vec<_> = peaks.collect();
+        peaks.sort_unstable();
+        peaks[SAMPLES / 2]
+    }
+
+    /// How many requests it makes, as the registry's log counts them.
+    fn requests(&self, contender: &Contender) -> String {
+        let before = self.registry.count();
+        for _ in 0..SAMPLES {
+            self.run(contender, 1);
+        }
+        // The log is in order, so when this request is in it so are those before.
+        let mark = format!("/v2/?after={before}");
+        ureq::get(format!("http://{}{mark}", self.registry.address())).call().expect("it answers");
+        let made = loop {
+            let requests = self.registry.requests();
+            if let Some(mark) = requests.iter().position(|request| request.target == mark) {
+                break mark - before;
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        if made.is_multiple_of(SAMPLES) {
+            (made / SAMPLES).to_string()
+        } else {
+            format!("{made}/{SAMPLES}")
+        }
+    }
+}
+
+/// Is a thread of the process at `process` waiting to write to a pipe?
+fn waits_for_a_reader(process: &Path) -> bool {
+    let tasks = fs::read_dir(process.join("task")).expect("it cannot have ended");
+    tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("wchan")).ok())
+        .any(|place| place.contains("pipe_write"))
+}
+
+/// The smallest value that `percent` of 100 do not exceed.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent).div_ceil(100) - 1]
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
+}
+
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown CPU", |(_, model)| model);
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let (kernel, load) = (read("/proc/sys/kernel/osrelease"), read("/proc/loadavg"));
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{model}, {cores} cores, Linux {}, load {load} at the start", kernel.trim())
+}
+
+fn print_aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) {
+    let widths: Vec<_> = (0..COLUMNS)
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default())
+        .collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if column == 0 { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+        });
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}

@@ -1,0 +1,248 @@
+//! A registry in this process with one image in it, and the gate asked about it.
+//!
+//! The gate is asked twice, once as the executable and once as the library over the same content,
+//! and must give one verdict.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use civ_cosign::{TrustPolicy, VerifyError, find_signatures, verify_signatures};
+use civ_embedded_registry::Registry;
+use civ_embedded_registry::image::{Fixture as _, SmallImage};
+use civ_oci::{Digest, ImageId, RegistryRead, Repository, Selector, StoredManifest, Tag};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gate::{self, Call, Outcome};
+use crate::image;
+use crate::signing::{Key, Layer, payload, signature_manifest};
+
+/// The longest reason that the gate may print, in bytes.
+pub const REASON_MAX: usize = 300;
+
+/// A registry with one image in it, `team/app`, and a node that may pull it.
+#[derive(Debug)]
+pub struct Stage {
+    /// The registry. Its log holds what the executable asked; the library leaves no trace.
+    pub registry: Registry,
+    /// The image.
+    pub image: ImageId,
+    directory: TempDir,
+    policies: AtomicUsize,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::open(Registry::start().unwrap())
+    }
+}
+
+/// What the gate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The exit code.
+    pub code: i32,
+    /// The reason.
+    pub reason: String,
+}
+
+impl Stage {
+    /// With this registry.
+    pub fn open(registry: Registry) -> Self {
+        let digest = SmallImage::new("app", "linux/amd64").seed_into(&registry, "team/app", "1");
+        let image = repository(&registry, "team/app").image(digest);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { registry, image, directory, policies: AtomicUsize::default() }
+    }
+
+    /// Another repository of the same registry.
+    pub fn repository(&self, path: &str) -> Repository {
+        repository(&self.registry, path)
+    }
+
+    /// The payload that an honest signer of the image signs.
+    pub fn payload(&self) -> String {
+        payload(&self.image.repository.to_string(), &self.image.digest, "null")
+    }
+
+    /// The same with `optional` in it.
+    pub fn payload_with(&self, optional: &str) -> String {
+        payload(&self.image.repository.to_string(), &self.image.digest, optional)
+    }
+
+    /// What an honest signer with `key` adds to the image's signatures.
+    pub fn honest(&self, key: &Key) -> Layer {
+        Layer::signed(key, self.payload())
+    }
+
+    /// Makes these layers the image's signatures, the oldest first.
+    pub fn publish(&self, layers: &[Layer]) {
+        self.publish_for(&self.image, layers);
+    }
+
+    /// Makes these layers the signatures of any image of the registry.
+    pub fn publish_for(&self, image: &ImageId, layers: &[Layer]) {
+        for layer in layers {
+            self.registry.put_blob(image.repository.path(), layer.payload.clone());
+        }
+        let manifest = signature_manifest(layers).to_string();
+        self.publish_bytes(image, image::MANIFEST, manifest);
+    }
+
+    /// Puts any bytes where the signatures of `image` are looked for.
+    pub fn publish_bytes(&self, image: &ImageId, media_type: &str, bytes: impl Into<Vec<u8>>) {
+        let tag = Tag::of_signatures(&image.digest).unwrap();
+        let path = image.repository.path();
+        self.registry.put_manifest(path, Some(tag.as_str()), media_type, bytes);
+    }
+
+    /// A statement that asks for a signature of one of these keys on every image of the registry.
+    pub fn statement(&self, keys: &[(&str, &Key)]) -> Value {
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|(name, key)| json!({ "name": name, "publicKey": key.public_pem() }))
+            .collect();
+        json!({
+            "name": "production",
+            "registryScopes": [format!("{}/**", self.registry.host())],
+            "signatureVerification": { "level": "strict" },
+            "keys": keys,
+        })
+    }
+
+    /// Writes a policy of one statement.
+    pub fn write_policy(&self, statement: &Value) -> PathBuf {
+        let number = self.policies.fetch_add(1, Ordering::Relaxed);
+        let path = self.directory.path().join(format!("{number}.json"));
+        fs::write(&path, document(statement)).expect("a file in a directory of ours");
+        path
+    }
+
+    /// Pulls the image with the executable.
+    pub fn call(&self, statement: &Value) -> Outcome {
+        self.call_about(&self.image, statement)
+    }
+
+    fn call_about(&self, image: &ImageId, statement: &Value) -> Outcome {
+        let executable = gate::executable("cosign-image-verifier");
+        let name = format!("{}:1", image.repository);
+        let policy = self.write_policy(statement);
+        Call::pull(executable, &name, &image.digest.to_string()).policy(&policy).run()
+    }
+
+    /// What the gate says about the image.
+    #[track_caller]
+    pub fn ask(&self, statement: &Value) -> Verdict {
+        self.ask_about(&self.image, statement)
+    }
+
+    /// What the gate says about any image of the registry: executable and library alike.
+    #[track_caller]
+    pub fn ask_about(&self, image: &ImageId, statement: &Value) -> Verdict {
+        let verdict = Verdict::of(&self.call_about(image, statement)).unwrap();
+        if statement["signatureVerification"]["level"] == "strict" {
+            let in_process = self.library_code(image, statement);
+            assert_eq!(in_process, verdict.code, "the library disagrees: {verdict:?}");
+        }
+        verdict
+    }
+
+    /// What the exit code must be, as the library sees it.
+    fn library_code(&self, image: &ImageId, statement: &Value) -> i32 {
+        let Ok(policy) = TrustPolicy::parse(document(statement).as_bytes()) else { return 3 };
+        match self.verify(&policy, image) {
+            Ok(()) => 0,
+            Err(VerifyError::Registry(_)) => 4,
+            Err(_) => 1,
+        }
+    }
+
+    /// The library's verdict, without a process or a socket.
+    pub fn verify(
+        &self,
+        policy: &TrustPolicy,
+        image: &ImageId,
+    ) -> Result<(), VerifyError<NotInRegistry>> {
+        let registry = InProcess(&self.registry);
+        let trust = policy.trust_for(image).expect("the statement is for all of the registry");
+        let found = find_signatures(trust, image, &registry)?;
+        verify_signatures(trust, image, &found, &registry).map(drop)
+    }
+}
+
+fn repository(registry: &Registry, path: &str) -> Repository {
+    format!("{}/{path}", registry.host()).parse().unwrap()
+}
+
+/// A policy of one statement.
+pub fn document(statement: &Value) -> String {
+    json!({ "version": "1.0", "trustPolicies": [statement] }).to_string()
+}
+
+impl Verdict {
+    /// The verdict of a call that ended as every call must: in time, with an exit code that the
+    /// contract knows, and with one line of at most [`REASON_MAX`] bytes.
+    pub fn of(outcome: &Outcome) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("{what}: {outcome:?}"));
+        let Some(code @ (0..=5 | 70)) = outcome.code else { return wrong("unknown exit code") };
+        let Some(reason) = outcome.stdout.strip_suffix('\n') else { return wrong("no line") };
+        if outcome.timed_out || outcome.wall.as_secs() >= 9 {
+            return wrong("too late");
+        }
+        if reason.is_empty() || reason.len() > REASON_MAX || reason.contains(char::is_control) {
+            return wrong("not one line of bounded length");
+        }
+        Ok(Self { code, reason: reason.to_owned() })
+    }
+
+    /// Panics unless the exit code is `code` and the reason has `words` in it.
+    #[track_caller]
+    pub fn expect(&self, what: &str, code: i32, words: &str) {
+        let Self { code: actual, reason } = self;
+        assert!(*actual == code && reason.contains(words), "{what}: exit {actual}: {reason}");
+    }
+}
+
+/// The registry's content, read without a socket.
+struct InProcess<'a>(&'a Registry);
+
+/// The registry holds no such blob, or one with other content.
+#[derive(Debug)]
+pub struct NotInRegistry;
+
+impl std::fmt::Display for NotInRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not in the registry")
+    }
+}
+
+impl std::error::Error for NotInRegistry {}
+
+impl RegistryRead for InProcess<'_> {
+    type Error = NotInRegistry;
+
+    fn manifest(
+        &self,
+        repository: &Repository,
+        selector: &Selector,
+    ) -> Result<Option<StoredManifest>, NotInRegistry> {
+        let found = self.0.manifest(repository.path(), &selector.to_string());
+        Ok(found.map(|found| StoredManifest {
+            media_type: found.media_type,
+            digest: Digest::sha256(&found.bytes),
+            bytes: found.bytes.to_vec(),
+        }))
+    }
+
+    fn blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, NotInRegistry> {
+        let found = self.0.blob(repository.path(), digest).ok_or(NotInRegistry)?;
+        let honest = found.len() as u64 <= limit && digest.check(&found).is_ok();
+        if honest { Ok(found.to_vec()) } else { Err(NotInRegistry) }
+    }
+}

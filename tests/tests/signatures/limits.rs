@@ -1,0 +1,146 @@
+//! The attacker adds more than the gate looks at. What is not looked at is never called untrusted:
+//! the reason is the limit, so that an operator finds the flood.
+
+use std::iter;
+
+use civ_oci::Digest;
+use civ_tests::image;
+use civ_tests::signing::{Key, Kind, Layer, signature_manifest};
+use civ_tests::stage::{Stage, Verdict};
+
+use crate::{ATTACKER, INVALID, RELEASE, trusting};
+
+/// Signatures over the one payload that is there already, none of them good.
+fn junk(stage: &Stage, count: usize) -> impl Iterator<Item = Layer> {
+    iter::repeat_n(Layer::new(stage.payload(), b"junk"), count)
+}
+
+/// Signatures over as many payloads.
+fn scattered_junk(count: usize) -> impl Iterator<Item = Layer> {
+    (0..count).map(|number| Layer::signed(&ATTACKER, format!("junk {number}")))
+}
+
+#[test]
+fn the_hundred_newest_signatures_are_looked_at() {
+    let stage = Stage::default();
+    let good = || iter::once(stage.honest(&RELEASE));
+    let limit = "limit reached: none of 100 signatures counts, and 1 more were not looked at";
+    let cases: [(&str, Vec<Layer>, i32, &str); 5] = [
+        ("newest of 101", junk(&stage, 100).chain(good()).collect(), 0, "signed by"),
+        ("oldest of 100", good().chain(junk(&stage, 99)).collect(), 0, "signed by"),
+        ("oldest of 101", good().chain(junk(&stage, 100)).collect(), 1, limit),
+        (
+            "second of 101",
+            junk(&stage, 1).chain(good()).chain(junk(&stage, 99)).collect(),
+            0,
+            "signed by",
+        ),
+        ("none of 100", junk(&stage, 100).collect(), 1, INVALID),
+    ];
+    for (what, layers, code, words) in cases {
+        stage.publish(&layers);
+        stage.ask(&trusting(&stage)).expect(what, code, words);
+    }
+}
+
+#[test]
+fn what_is_no_signature_does_not_use_up_the_limit() {
+    let stage = Stage::default();
+    let odd = stage.honest(&RELEASE).with_signature_text("*");
+    let layers: Vec<_> =
+        iter::once(stage.honest(&RELEASE)).chain(iter::repeat_n(odd, 500)).collect();
+    stage.publish(&layers);
+    stage.ask(&trusting(&stage)).expect("behind 500 odd layers", 0, "signed by");
+}
+
+#[test]
+fn a_flood_of_ten_thousand_signatures_ends_in_the_limit() {
+    let stage = Stage::default();
+    let layers: Vec<_> = iter::once(stage.honest(&RELEASE)).chain(junk(&stage, 9_999)).collect();
+    stage.publish(&layers[..1]);
+    let manifest = signature_manifest(&layers).to_string();
+    assert!(manifest.len() < 4 << 20);
+    stage.publish_bytes(&stage.image, image::MANIFEST, manifest);
+    stage.ask(&trusting(&stage)).expect(
+        "flood",
+        1,
+        "limit reached: none of 100 signatures counts, and 9900 more",
+    );
+}
+
+#[test]
+fn four_payloads_are_fetched_and_no_more() {
+    let stage = Stage::default();
+    let good = || iter::once(stage.honest(&RELEASE));
+    let inline = |count| scattered_junk(count).map(Layer::inline);
+    let cases: [(&str, Vec<Layer>, i32, &str); 5] = [
+        ("the fourth", good().chain(scattered_junk(3)).collect(), 0, "signed by"),
+        ("the fifth", good().chain(scattered_junk(4)).collect(), 1, "limit reached"),
+        ("none of five", scattered_junk(5).collect(), 1, "limit reached"),
+        ("none of four", scattered_junk(4).collect(), 1, INVALID),
+        ("behind 90 inline", good().chain(inline(90)).collect(), 0, "signed by"),
+    ];
+    for (what, layers, code, words) in cases {
+        stage.publish(&layers);
+        stage.registry.clear_requests();
+        stage.ask(&trusting(&stage)).expect(what, code, words);
+        assert!(stage.registry.requests().len() <= 5, "{:?}", stage.registry.request_lines());
+    }
+}
+
+#[test]
+fn costly_keys_do_not_use_up_the_time() {
+    let stage = Stage::default();
+    let names = ["a", "b", "c"];
+    let keys = names.map(|_| Key::generate(Kind::Rsa2048));
+    let keys: Vec<_> = names.into_iter().zip(&keys).collect();
+    let good = Layer::signed(keys[2].1, stage.payload());
+    let wrong = Layer::new(stage.payload(), &[0x55; 256]);
+    let layers: Vec<_> = iter::once(good).chain(iter::repeat_n(wrong, 99)).collect();
+    stage.publish(&layers);
+    let verdict = Verdict::of(&stage.call(&stage.statement(&keys))).unwrap();
+    verdict.expect("the oldest of 100", 0, "signed by \"c\"");
+}
+
+#[test]
+fn payloads_have_at_most_a_mebibyte() {
+    let stage = Stage::default();
+    let padded =
+        |size: usize| format!("{}{}", stage.payload(), " ".repeat(size - stage.payload().len()));
+    let signed = |size| Layer::signed(&RELEASE, padded(size));
+    let limit = 64 << 10;
+    let larger = "limit reached: payload of 65537 bytes is larger than 65536";
+    let understated = "limit reached: blob";
+    for (what, layer, code, words) in [
+        ("as large as may be", signed(limit), 0, "signed by"),
+        ("as large as may be, inline", signed(limit).inline(), 0, "signed by"),
+        ("one byte more", signed(limit + 1), 1, larger),
+        ("one byte more, inline", signed(limit + 1).inline(), 1, larger),
+        ("one byte more, understated", signed(limit + 1).with("/size", 100), 4, understated),
+        (
+            "overstated",
+            signed(300).with("/size", u64::MAX),
+            1,
+            "limit reached: payload of 18446744073709551615",
+        ),
+    ] {
+        stage.publish(&[layer]);
+        stage.ask(&trusting(&stage)).expect(what, code, words);
+    }
+}
+
+#[test]
+fn a_payload_that_could_not_be_read_is_not_called_untrusted() {
+    let stage = Stage::default();
+    let nowhere = Digest::sha256(b"nowhere").to_string();
+    let lost = stage.honest(&RELEASE).with("/digest", nowhere);
+    stage.publish(&[lost.clone(), stage.honest(&ATTACKER)]);
+    stage.ask(&trusting(&stage)).expect("lost", 4, "registry answered 404");
+    stage.publish(&[lost, stage.honest(&RELEASE)]);
+    stage.ask(&trusting(&stage)).expect("lost beside a good one", 0, "signed by");
+    let honest = stage.honest(&RELEASE);
+    let digest: Digest = honest.descriptor["digest"].as_str().unwrap().parse().unwrap();
+    stage.publish(&[honest]);
+    assert!(stage.registry.tamper("team/app", &digest, stage.payload_with("{}")));
+    stage.ask(&trusting(&stage)).expect("replaced", 4, "registry sent other content");
+}
