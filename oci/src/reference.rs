@@ -3,23 +3,29 @@
 //! The grammar is that of the `distribution/reference` package, which containerd, Docker and the
 //! kubelet use, restricted to ASCII and parsed by hand (a regular expression with Unicode classes
 //! costs tens of milliseconds at first use). Names are normalised as Docker does: no host means
-//! `docker.io`, and `docker.io` paths of one component belong to `library/`. Hosts are lower-cased,
-//! since DNS does not tell `GHCR.IO` from `ghcr.io` and a trust policy must not either.
+//! `docker.io`, and `docker.io` paths of one component belong to `library/`. A registry has one
+//! spelling: hosts are lower-cased, IPv6 addresses written as RFC 5952 says, and the port that https
+//! has anyway is dropped. Whoever writes an image's name must not choose the trust policy's statement
+//! by the way of writing it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::{Digest, DigestError, ImageId};
 
 /// The name under which Docker Hub is normalised.
 pub const DOCKER_HUB: &str = "docker.io";
-/// Docker Hub's older name, which is normalised away.
-pub const DOCKER_HUB_INDEX: &str = "index.docker.io";
+/// Docker Hub's other names, which are normalised away: an older one, and its registry's address.
+pub const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+/// What cosign calls Docker Hub.
+const DOCKER_HUB_SIGNING_NAME: &str = "index.docker.io";
 /// The path that Docker Hub's names of one component belong to.
 pub const OFFICIAL: &str = "library";
 /// `distribution/reference`: `NameTotalLengthMax`.
 const NAME_MAX: usize = 255;
 const TAG_MAX: usize = 128;
+const HTTPS_PORT: &str = "443";
 
 /// A normalised image reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +101,7 @@ impl Repository {
     /// The name that cosign writes into `docker-reference`: as displayed, except that Docker Hub is
     /// `index.docker.io` there.
     pub fn signing_name(&self) -> String {
-        let host = if self.host == DOCKER_HUB { DOCKER_HUB_INDEX } else { &self.host };
+        let host = if self.host == DOCKER_HUB { DOCKER_HUB_SIGNING_NAME } else { &self.host };
         format!("{host}/{}", self.path)
     }
 
@@ -190,32 +196,45 @@ pub fn split_host(name: &str) -> (&str, &str) {
     }
 }
 
+/// Normalises a host with an optional port.
 fn normalise_host(host: &str) -> Result<String, ReferenceError> {
     let host = host.to_ascii_lowercase();
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let (address, rest) = rest.split_once(']').ok_or(ReferenceError::BadHost)?;
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(ReferenceError::BadHost);
-            }
-            let port = match rest {
-                "" => None,
-                _ => Some(rest.strip_prefix(':').ok_or(ReferenceError::BadHost)?),
-            };
-            (None, port)
+    let (name, port) = if let Some(rest) = host.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').ok_or(ReferenceError::BadHost)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| ReferenceError::BadHost)?;
+        let port = match port {
+            "" => None,
+            _ => Some(port.strip_prefix(':').ok_or(ReferenceError::BadHost)?),
+        };
+        (format!("[{address}]"), port)
+    } else {
+        let (name, port) = match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host.as_str(), None),
+        };
+        if !name.split('.').all(is_host_label) {
+            return Err(ReferenceError::BadHost);
         }
-        None => match host.split_once(':') {
-            Some((name, port)) => (Some(name), Some(port)),
-            None => (Some(host.as_str()), None),
-        },
+        (name.to_owned(), port)
     };
-    if name.is_some_and(|name| !name.split('.').all(is_host_label)) {
-        return Err(ReferenceError::BadHost);
-    }
     if port.is_some_and(|port| !is_port(port)) {
         return Err(ReferenceError::BadPort);
     }
-    Ok(if host == DOCKER_HUB_INDEX { DOCKER_HUB.to_owned() } else { host })
+    match port {
+        None | Some(HTTPS_PORT) if DOCKER_HUB_ALIASES.contains(&name.as_str()) => {
+            Ok(DOCKER_HUB.to_owned())
+        }
+        // Loopback is spoken to over http unless this port says otherwise.
+        Some(HTTPS_PORT) if !is_loopback(&name) => Ok(name),
+        Some(port) => Ok(format!("{name}:{port}")),
+        None => Ok(name),
+    }
+}
+
+/// Is `host`, without a port, an address or the name of this machine's loopback interface?
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_host_label(label: &str) -> bool {
@@ -312,6 +331,13 @@ mod tests {
             ("127.0.0.1:5055/app:1", "127.0.0.1:5055/app:1"),
             ("[::1]:5000/app", "[::1]:5000/app"),
             ("[fe80::1]/app:x", "[fe80::1]/app:x"),
+            ("[0:0:0:0:0:0:0:1]:5000/app", "[::1]:5000/app"),
+            ("[FE80::0001]/app", "[fe80::1]/app"),
+            ("ghcr.io:443/org/app", "ghcr.io/org/app"),
+            ("localhost:443/app", "localhost:443/app"),
+            ("[::1]:443/app", "[::1]:443/app"),
+            ("registry-1.docker.io/library/busybox", "docker.io/library/busybox"),
+            ("index.docker.io:443/busybox", "docker.io/library/busybox"),
             ("GHCR.IO/Org/app", ""),
             ("GHCR.IO/org/app", "ghcr.io/org/app"),
             ("registry/app", "docker.io/registry/app"),

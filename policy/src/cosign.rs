@@ -9,6 +9,7 @@ use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
 use serde::Deserialize;
 
 use crate::error::check_version;
+use crate::scope::names_a_registry;
 use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable};
 
 /// A parsed and validated document. Whether its public keys are usable is for the cosign library to
@@ -84,14 +85,6 @@ impl SignedIdentity {
                     None => signed == pulled,
                 }
             }
-        }
-    }
-
-    /// Must the signature name a repository, even where its format need not?
-    pub fn needs_repository(&self) -> bool {
-        match self {
-            Self::Any | Self::MatchRepository => false,
-            Self::ExactRepository(_) | Self::RemapIdentity { .. } | Self::RequireRepository => true,
         }
     }
 }
@@ -225,9 +218,9 @@ impl UntrustedStatement {
                 keys: keys.len(),
             });
         }
-        let repository = |text: String| {
-            text.parse::<Repository>()
-                .map_err(|_| PolicyError::Identity { statement: self.name.clone(), text })
+        let repository = |text: String| match text.parse::<Repository>() {
+            Ok(repository) if text.contains('/') || !names_a_registry(&text) => Ok(repository),
+            _ => Err(PolicyError::Identity { statement: self.name.clone(), text }),
         };
         let prefix = |text: String| match normalise_prefix(&text) {
             Ok(prefix) => Ok(prefix),
@@ -283,12 +276,11 @@ fn validate_keys(keys: Vec<UntrustedKey>, statement: &str) -> Result<Vec<Key>, P
 
 /// A registry, or a registry and leading path components, as `Repository` would normalise it.
 fn normalise_prefix(text: &str) -> Result<String, ReferenceError> {
-    if text.contains('/') {
-        return Ok(text.parse::<Repository>()?.to_string());
-    }
-    // A lone registry: normalised as the registry of some repository in it.
-    let in_it: Repository = format!("{text}/a/a").parse()?;
-    in_it.to_string().strip_suffix("/a/a").map(str::to_owned).ok_or(ReferenceError::BadHost)
+    // Normalised as part of some repository below it; on Docker Hub, one outside of `library`.
+    let below = if text.contains('/') { "/a" } else { "/a/a" };
+    let repository: Repository = format!("{text}{below}").parse()?;
+    let name = repository.to_string();
+    name.strip_suffix(below).map(str::to_owned).ok_or(ReferenceError::BadHost)
 }
 
 #[cfg(test)]
@@ -369,6 +361,7 @@ mod tests {
                 r#""keys":[{KEY}],"signedIdentity":{{"type":"exactRepository","dockerRepository":"r.io/A"}}"#
             )),
             with(&format!(r#""keys":[{KEY}],"signatureRepository":"r.io/A""#)),
+            with(&format!(r#""keys":[{KEY}],"signatureRepository":"ghcr.io""#)),
             with(&format!(r#""keys":[{KEY}],"unknown":1"#)),
             skip(&format!(r#""keys":[{KEY}]"#)),
             skip(r#""threshold":1"#),
@@ -389,6 +382,10 @@ mod tests {
             prefix: "r.io/cache".to_owned(),
             signed_prefix: "o.io".to_owned(),
         };
+        let hub = SignedIdentity::RemapIdentity {
+            prefix: normalise_prefix("r.io/cache").unwrap(),
+            signed_prefix: normalise_prefix("docker.io/bitnami").unwrap(),
+        };
         let exact = SignedIdentity::ExactRepository(repository("o.io/a"));
         for (identity, pulled, signed, permitted) in [
             (&SignedIdentity::MatchRepository, "r.io/a", "r.io/a", true),
@@ -400,6 +397,7 @@ mod tests {
             (&remap, "mirror.io/library/busybox", "busybox", true),
             (&remap, "mirror.io/busybox", "busybox", true),
             (&remap, "mirror.io/library/busybox", "mirror.io/library/busybox", false),
+            (&hub, "r.io/cache/nginx", "index.docker.io/bitnami/nginx", true),
             (&nested, "r.io/cache/a", "o.io/a", true),
             (&nested, "r.io/cache-evil/a", "o.io/a", false),
             (&nested, "r.io/cache-evil/a", "r.io/cache-evil/a", true),

@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use civ_oci::reference::{DOCKER_HUB, DOCKER_HUB_INDEX, OFFICIAL, split_host};
+use civ_oci::reference::{DOCKER_HUB, OFFICIAL, split_host};
 use civ_oci::{ReferenceError, Repository};
 
 use crate::PolicyError;
@@ -103,14 +103,19 @@ impl FromStr for Scope {
         if text.starts_with("*/") || text.starts_with("**") {
             return Err(ScopeError::AnyHost);
         }
+        if !text.contains('/') && names_a_registry(text) {
+            return Err(ScopeError::OnlyRegistry { registry: text.to_owned() });
+        }
         // A name in which each wildcard is a plain character obeys the grammar if the pattern does.
         text.replace('*', "0").parse::<Repository>()?;
 
         let (host, path) = split_host(text);
-        let host = match host.to_ascii_lowercase() {
-            index if index == DOCKER_HUB_INDEX => DOCKER_HUB.to_owned(),
-            host => host,
-        };
+        // Without wildcards the host is normalised like any other; with them it names no Docker Hub,
+        // no loopback and no IPv6 address.
+        let host = format!("{host}/a").parse::<Repository>().map_or_else(
+            |_| host.to_ascii_lowercase().trim_end_matches(":443").to_owned(),
+            |repository| repository.host().to_owned(),
+        );
         let host_parts = parse_parts(&host, '.')?;
         let mut path_parts = parse_parts(path, '/')?;
         if host_parts.contains(&Part::Rest) {
@@ -124,6 +129,11 @@ impl FromStr for Scope {
         }
         Ok(Self(Pattern::Names { host: host_parts, path: path_parts }))
     }
+}
+
+/// Is a name without a slash meant as a registry? As a repository it would be Docker Hub's.
+pub(crate) fn names_a_registry(name: &str) -> bool {
+    name == "localhost" || name.contains(['.', ':'])
 }
 
 fn parse_parts(text: &str, separator: char) -> Result<Vec<Part>, ScopeError> {
@@ -166,6 +176,12 @@ pub enum ScopeError {
     /// `*/…` or `**`: a wildcard for the whole registry.
     #[error("a wildcard for every registry is written \"*\" and stands alone")]
     AnyHost,
+    /// A registry without a path.
+    #[error("{registry:?} is a registry; write \"{registry}/**\" for all that is in it")]
+    OnlyRegistry {
+        /// What was written.
+        registry: String,
+    },
     /// A `*` within a DNS label or path component.
     #[error("a wildcard stands for a whole path component or DNS label, never for a part of one")]
     PartialWildcard,
@@ -262,6 +278,12 @@ mod tests {
             ("team/*", "docker.io/team/app", true),
             ("127.0.0.1:5000/**", "127.0.0.1:5000/a", true),
             ("[::1]:5000/**", "[::1]:5000/a", true),
+            ("[::1]:5000/**", "[0:0::1]:5000/a", true),
+            ("ghcr.io/**", "ghcr.io:443/a", true),
+            ("ghcr.io:443/**", "ghcr.io/a", true),
+            ("*.r.io:443/**", "x.r.io/a", true),
+            ("*.r.io:5000/**", "x.r.io:5000/a", true),
+            ("docker.io/**", "registry-1.docker.io/library/busybox", true),
         ] {
             assert_eq!(matches(scope, repository), expected, "{scope} {repository}");
         }
@@ -273,6 +295,9 @@ mod tests {
             ("**", ScopeError::AnyHost),
             ("*/app", ScopeError::AnyHost),
             ("**/app", ScopeError::AnyHost),
+            ("ghcr.io", ScopeError::OnlyRegistry { registry: "ghcr.io".to_owned() }),
+            ("localhost", ScopeError::OnlyRegistry { registry: "localhost".to_owned() }),
+            ("r:5000", ScopeError::OnlyRegistry { registry: "r:5000".to_owned() }),
             ("r.io/team-*", ScopeError::PartialWildcard),
             ("r*.io/a", ScopeError::PartialWildcard),
             ("*.r.io:*/a", ScopeError::Reference(ReferenceError::BadPort)),

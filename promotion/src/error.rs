@@ -98,6 +98,14 @@ pub enum Cause {
     /// An image whose signatures have no place.
     #[error("cosign has no tag for the signatures of a sha512 digest")]
     NoSignatureTag,
+    /// More annotations than the gate would read.
+    #[error(
+        "the annotations make a payload of more than {limit} bytes, which verifiers do not read"
+    )]
+    PayloadTooLarge {
+        /// The most there may be.
+        limit: u64,
+    },
     /// The policy does not speak of the repository.
     #[error(transparent)]
     NoStatement(#[from] NoStatement),
@@ -157,9 +165,10 @@ impl Error {
             Cause::Signer(_) | Cause::Policy(_) => Kind::Key,
             Cause::Gate(error) if !matches!(**error, VerifyError::Registry(_)) => Kind::Refused,
             Cause::NoStatement(_) => Kind::Refused,
-            Cause::NoTagOrDigest | Cause::DestinationNeedsTag | Cause::NoSignatureTag => {
-                Kind::Usage
-            }
+            Cause::NoTagOrDigest
+            | Cause::DestinationNeedsTag
+            | Cause::NoSignatureTag
+            | Cause::PayloadTooLarge { .. } => Kind::Usage,
             _ => Kind::Registry,
         }
     }
@@ -180,9 +189,7 @@ impl Error {
             ),
             Cause::NoTagOrDigest => Some("name one, such as :1.0 or @sha256:…"),
             Cause::DestinationNeedsTag => Some("name it as registry/repository:tag"),
-            Cause::SignatureImage(SignatureImageError::Full { .. }) => {
-                Some("delete the signature tag, and sign again")
-            }
+            Cause::SignatureImage(_) => Some("delete the image's tag sha256-….sig, and sign again"),
             _ => None,
         }
     }

@@ -205,8 +205,17 @@ impl Tree {
             if below.is_empty() {
                 return Ok(tree);
             }
-            let children = iter(below).map(|child| read_child(source, child));
-            level = children.buffered(QUESTIONS).try_collect().await?;
+            let mut children =
+                iter(below).map(|child| read_child(source, child)).buffered(QUESTIONS);
+            level = Vec::new();
+            let mut bytes = tree.bytes;
+            while let Some(child) = children.try_next().await? {
+                bytes += child.bytes.len();
+                if bytes > MANIFESTS_BYTES_MAX {
+                    return Err(too_many());
+                }
+                level.push(child);
+            }
         }
         Err(too_many())
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use civ_cosign::SimpleSigning;
+use civ_cosign::signatures::PAYLOAD_MAX;
 use civ_oci::{Document, ImageId, Selector, StoredManifest, Tag, media_type};
 
 use crate::error::{Cause, Error, Step};
@@ -41,6 +42,9 @@ pub async fn sign(
 ) -> Result<bool, Error> {
     let fail = |step| move |cause: Cause| Error::new(step, reference(image), cause);
     let payload = SimpleSigning::new(image, annotations).to_bytes();
+    if payload.len() as u64 > PAYLOAD_MAX {
+        return Err(fail(Step::Sign)(Cause::PayloadTooLarge { limit: PAYLOAD_MAX }));
+    }
     let mut signature: Option<Vec<u8>> = None;
     for _ in 0..ROUNDS {
         let existing = find_signatures(target, image).await?;

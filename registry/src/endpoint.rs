@@ -1,16 +1,15 @@
 //! Where a repository's registry is.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use civ_oci::reference::DOCKER_HUB;
+use civ_oci::reference::{DOCKER_HUB, is_loopback};
 use civ_oci::{Digest, Repository, Selector};
 
 /// The address of Docker Hub's registry, which is not its name.
 const DOCKER_HUB_REGISTRY: &str = "registry-1.docker.io";
 
 /// A registry's base address: `https`, except that loopback addresses are spoken to over `http`, as
-/// containerd does (`core/remotes/docker/config/hosts.go`).
+/// containerd does where they offer no TLS (`core/remotes/docker/config/hosts.go`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: &'static str,
@@ -72,11 +71,6 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -62,21 +62,25 @@ fn nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// Do credentials for the registry at `registry` belong to a token server at `authority` too? If it
-/// is the registry itself, or a host beside it: `auth.docker.io` for `registry-1.docker.io`.
+/// is the registry's host, at whatever port, or one beside it: `auth.docker.io` for
+/// `registry-1.docker.io`.
 pub fn shares_credentials(registry: &Endpoint, authority: &str) -> bool {
-    if registry.authority() == authority {
+    let (registry, host) = (without_port(registry.authority()), without_port(authority));
+    if registry == host {
         return true;
     }
-    let Some((_, parent)) = registry.authority().split_once('.') else { return false };
-    let is_domain = parent.contains('.') && !parent.contains(':') && !is_ip(registry.authority());
+    let Some((_, parent)) = registry.split_once('.') else { return false };
+    let is_domain =
+        parent.contains('.') && !registry.starts_with('[') && registry.parse::<Ipv4Addr>().is_err();
     is_domain
-        && (authority == parent
-            || authority.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.')))
+        && (host == parent || host.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.')))
 }
 
-fn is_ip(authority: &str) -> bool {
-    authority.starts_with('[')
-        || authority.split(':').next().is_some_and(|host| host.parse::<Ipv4Addr>().is_ok())
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    }
 }
 
 #[cfg(test)]
@@ -137,10 +141,13 @@ mod tests {
             ("busybox", "auth.evildocker.io", false),
             ("registry.gitlab.com/a", "gitlab.com", true),
             ("r.example:5000/a", "r.example:5000", true),
-            ("r.example:5000/a", "r.example:5001", false),
+            ("r.example:5000/a", "r.example:5001", true),
+            ("r.corp.example:5000/a", "auth.corp.example", true),
+            ("r.corp.example:5000/a", "auth.corp.example.evil", false),
             ("127.0.0.1:5000/a", "127.0.0.1:5000", true),
             ("10.0.0.1/a", "9.0.0.1", false),
-            ("[::1]:5000/a", "[::1]:5001", false),
+            ("[::1]:5000/a", "[::1]:5001", true),
+            ("[::1]:5000/a", "[::2]:5000", false),
         ] {
             assert_eq!(shares_credentials(&endpoint(registry), authority), shared, "{authority}");
         }

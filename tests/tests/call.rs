@@ -581,7 +581,11 @@ fn two_copies_under_other_names_read_their_own_policies() {
         symlink(&verifier.executable, &link).expect("a link in a directory of ours");
         for (executable, code, words) in [
             (gate::copy_as(&verifier.executable, &path("bin"), "team-a-image-verifier"), 0, ""),
-            (gate::copy_as(&verifier.executable, &path("bin"), "team-a"), 0, ""),
+            (
+                gate::copy_as(&verifier.executable, &path("bin"), "team-a"),
+                2,
+                "must be called NAME-",
+            ),
             (link.clone(), 3, "policy /etc/containerd/image-verifiers/team-b/trustpolicy.json: "),
             (verifier.executable.clone(), 3, "/trustpolicy.json: absent, so every pull is refused"),
         ] {

@@ -346,8 +346,8 @@ fn a_repository_that_no_statement_speaks_of_is_refused() {
             "registry.example/team/app.evil/x",
             "registry.example:5000/team/app",
             "registry.example.evil/team/app",
-            "evil/registry.example/team/app",
-            "team/app",
+            "evil.example/registry.example/team/app",
+            "docker.io/team/app",
         ] {
             let call = Call::pull(&verifier.executable, name, DIGEST).policy(&policy);
             assert_ends(&call, 1, "no statement for ");

@@ -267,7 +267,7 @@ pub(super) fn is_busy(status: u16) -> bool {
 }
 
 /// The innermost cause, which is the one that says something (`Connection refused`).
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -178,7 +178,11 @@ impl Http {
         loop {
             let outcome = self.attempt(peer, call).await;
             let asked = match &outcome {
-                Ok((response, used)) if response.status() == StatusCode::UNAUTHORIZED => {
+                // Only the registry may say how it wants to be asked, not whom it redirects to.
+                Ok((response, used))
+                    if response.status() == StatusCode::UNAUTHORIZED
+                        && guard::is_registry(&peer.endpoint, response.url()) =>
+                {
                     let same_again = used.as_ref().is_some_and(|used| refreshed || is_basic(used));
                     if same_again {
                         return outcome.map(|(response, _)| response);

@@ -24,6 +24,7 @@ use civ_registry::Endpoint;
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use destination::Destination;
 pub(crate) use destination::Upload;
+pub(crate) use error::root_cause;
 pub use error::{Diagnostic, RegistryError};
 pub(crate) use gate_client::GateClient;
 pub use http::Retry;

@@ -13,6 +13,7 @@ use civ_policy::KmsKeyRef;
 use std::time::Duration;
 
 use super::SignerError;
+use crate::registry::root_cause;
 
 /// The longest message that KMS hashes itself, in bytes.
 const RAW_MAX: usize = 4096;
@@ -283,12 +284,4 @@ impl KmsError {
             Self::Service { .. } => return None,
         })
     }
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -24,7 +24,8 @@ fn scattered_junk(count: usize) -> impl Iterator<Item = Layer> {
 fn the_hundred_newest_signatures_are_looked_at() {
     let stage = Stage::default();
     let good = || iter::once(stage.honest(&RELEASE));
-    let limit = "limit reached: none of 100 signatures counts, and 1 more were not looked at";
+    let limit =
+        "limit reached: the 100 newest signatures do not suffice, and 1 more were not looked at";
     let cases: [(&str, Vec<Layer>, i32, &str); 5] = [
         ("newest of 101", junk(&stage, 100).chain(good()).collect(), 0, "signed by"),
         ("oldest of 100", good().chain(junk(&stage, 99)).collect(), 0, "signed by"),
@@ -64,7 +65,7 @@ fn a_flood_of_ten_thousand_signatures_ends_in_the_limit() {
     stage.ask(&trusting(&stage)).expect(
         "flood",
         1,
-        "limit reached: none of 100 signatures counts, and 9900 more",
+        "limit reached: the 100 newest signatures do not suffice, and 9900 more",
     );
 }
 

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use civ_oci::reference::split_host;
 use civ_oci::{Digest, DigestError, Reference, ReferenceError};
 
 /// A command line, parsed.
@@ -50,7 +51,12 @@ impl Call {
         }
         let mut flags = Flags::default();
         flags.read(arguments)?;
-        let name: Reference = flags.name.ok_or(CallError::Missing { flag: "name" })?.parse()?;
+        let name = flags.name.ok_or(CallError::Missing { flag: "name" })?;
+        let names_registry = split_host(&name).1.len() < name.len();
+        let name: Reference = name.parse()?;
+        if !names_registry {
+            return Err(CallError::NoRegistry);
+        }
         let digest: Digest = flags.digest.ok_or(CallError::Missing { flag: "digest" })?.parse()?;
         if name.digest.as_ref().is_some_and(|named| *named != digest) {
             return Err(CallError::NameHasOtherDigest);
@@ -131,6 +137,10 @@ pub enum CallError {
     /// `-name` is not a reference.
     #[error("bad call: -name is {0}")]
     Name(#[from] ReferenceError),
+    /// `-name` names no registry, or one that Docker would take for a part of the path. The CRI
+    /// completes names before it pulls; other clients pull from a host of that name.
+    #[error("bad call: -name must begin with a registry, such as docker.io/library/busybox")]
+    NoRegistry,
     /// `-name` names one digest and `-digest` another.
     #[error("bad call: -name has another digest than -digest")]
     NameHasOtherDigest,
@@ -201,6 +211,8 @@ mod tests {
             ("-name r.io/a r.io/b -digest $D", CallError::Stray),
             ("-name r.io/a -digest $D -- x", CallError::Stray),
             ("-name= -digest $D -stdin-media-type t", CallError::Name(ReferenceError::EmptyPath)),
+            ("-name busybox -digest $D -stdin-media-type t", CallError::NoRegistry),
+            ("-name host/app:1 -digest $D -stdin-media-type t", CallError::NoRegistry),
             ("-name=--help -digest $D", CallError::Name(ReferenceError::BadPath)),
             ("-name r.io/a@$OTHER -digest $D -stdin-media-type t", CallError::NameHasOtherDigest),
             (

@@ -25,7 +25,7 @@ impl PluginName {
     /// The plugin that an executable called `program` is.
     pub fn of_program(program: &OsStr) -> Result<Self, PluginNameError> {
         let file = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
-        file.strip_suffix(SUFFIX).unwrap_or(file).parse()
+        file.strip_suffix(SUFFIX).ok_or(PluginNameError)?.parse()
     }
 
     /// The trust policy of this plugin.
@@ -74,7 +74,10 @@ mod tests {
                 "/etc/containerd/image-verifiers/cosign/trustpolicy.json",
             ),
             ("team-a-image-verifier", "/etc/containerd/image-verifiers/team-a/trustpolicy.json"),
-            ("./x/10-cosign", "/etc/containerd/image-verifiers/10-cosign/trustpolicy.json"),
+            (
+                "./x/10-cosign-image-verifier",
+                "/etc/containerd/image-verifiers/10-cosign/trustpolicy.json",
+            ),
         ] {
             let plugin = PluginName::of_program(OsStr::new(program)).unwrap();
             assert_eq!(plugin.policy_path(), Path::new(policy));
@@ -83,6 +86,7 @@ mod tests {
         for program in [
             "",
             "/",
+            "cosign",
             "-image-verifier",
             "..",
             "a.b-image-verifier",

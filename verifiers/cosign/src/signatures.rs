@@ -5,20 +5,24 @@
 //! signature over it as an annotation. Anybody who may push can add layers, so an odd one is passed
 //! over and never spoils the others.
 
+use std::collections::VecDeque;
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_oci::{
     Descriptor, Digest, ImageId, RegistryRead, Repository, Selector, StoredManifest, Tag,
     media_type, strict_json,
 };
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::{Trust, VerifyError};
 
 /// The layer annotation that holds a signature, in base64.
 pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-/// The most signatures looked at; cosign reads 1,000, and nobody needs that many.
+/// The most signatures looked at, from the newest; cosign reads 1,000, and nobody needs that many.
 pub const SIGNATURES_MAX: usize = 100;
 /// The largest payload read, in bytes. Real ones have a few hundred; each is hashed once for every
 /// algorithm of every key.
@@ -74,10 +78,12 @@ pub fn find_signatures<R: RegistryRead>(
         (true, count) => {
             Err(VerifyError::MalformedSignatures { repository: repository.clone(), tag, count })
         }
-        (false, _) => {
-            let Stored { signatures, left_out, .. } = stored;
-            Ok(SignatureSet { repository: repository.clone(), tag, signatures, left_out })
-        }
+        (false, _) => Ok(SignatureSet {
+            repository: repository.clone(),
+            tag,
+            signatures: stored.signatures.into_iter().rev().collect(),
+            left_out: stored.left_out,
+        }),
     }
 }
 
@@ -87,18 +93,67 @@ pub fn find_signatures<R: RegistryRead>(
 struct UntrustedManifest {
     schema_version: u64,
     media_type: Option<String>,
-    layers: Vec<serde_json::Value>,
+    layers: Stored,
     /// An index has these: a document that could be read as both is neither.
     manifests: Option<IgnoredAny>,
 }
 
-/// What a `.sig` manifest holds.
+/// The newest signatures of a list of layers. A manifest of some megabytes can list a million odd
+/// layers, and must not cost more memory than its own length.
 #[derive(Default)]
 struct Stored {
-    signatures: Vec<UntrustedSignature>,
+    /// The last [`SIGNATURES_MAX`], in the list's order.
+    signatures: VecDeque<UntrustedSignature>,
+    /// How many came before them.
     left_out: usize,
     /// Layers that should hold a signature and hold something else.
     malformed: usize,
+}
+
+impl Stored {
+    fn add(&mut self, layer: &RawValue) {
+        let Ok(layer) = serde_json::from_str::<Descriptor>(layer.get()) else {
+            self.malformed += 1;
+            return;
+        };
+        if !layer.annotations.contains_key(SIGNATURE_ANNOTATION) {
+            return;
+        }
+        let Some(signature) = parse_signature(layer) else {
+            self.malformed += 1;
+            return;
+        };
+        if self.signatures.len() == SIGNATURES_MAX {
+            self.signatures.pop_front();
+            self.left_out += 1;
+        }
+        self.signatures.push_back(signature);
+    }
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Layers)
+    }
+}
+
+/// Visits the layers of a `.sig` manifest.
+struct Layers;
+
+impl<'de> Visitor<'de> for Layers {
+    type Value = Stored;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of layers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Stored, A::Error> {
+        let mut stored = Stored::default();
+        while let Some(layer) = seq.next_element::<Box<RawValue>>()? {
+            stored.add(&layer);
+        }
+        Ok(stored)
+    }
 }
 
 fn parse_signatures(stored: &StoredManifest) -> Option<Stored> {
@@ -108,23 +163,8 @@ fn parse_signatures(stored: &StoredManifest) -> Option<Stored> {
     }
     let manifest: UntrustedManifest = strict_json::from_slice(&stored.bytes).ok()?;
     let agrees = manifest.media_type.is_none_or(|stated| stated == declared);
-    if manifest.schema_version != 2 || !agrees || manifest.manifests.is_some() {
-        return None;
-    }
-    let mut stored = Stored::default();
-    for layer in manifest.layers.into_iter().rev() {
-        let layer: Option<Descriptor> = serde_json::from_value(layer).ok();
-        let is_other = |layer: &Descriptor| !layer.annotations.contains_key(SIGNATURE_ANNOTATION);
-        if layer.as_ref().is_some_and(is_other) {
-            continue;
-        }
-        match layer.and_then(parse_signature) {
-            Some(_) if stored.signatures.len() == SIGNATURES_MAX => stored.left_out += 1,
-            Some(signature) => stored.signatures.push(signature),
-            None => stored.malformed += 1,
-        }
-    }
-    Some(stored)
+    let is_manifest = manifest.schema_version == 2 && agrees && manifest.manifests.is_none();
+    is_manifest.then_some(manifest.layers)
 }
 
 fn parse_signature(layer: Descriptor) -> Option<UntrustedSignature> {

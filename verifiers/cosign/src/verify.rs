@@ -278,7 +278,7 @@ pub enum VerifyError<E: std::error::Error + 'static> {
     },
     /// Those looked at do not suffice, and there are more.
     #[error(
-        "limit reached: none of {looked_at} signatures counts, and {left_out} more were not looked at; remove old ones"
+        "limit reached: the {looked_at} newest signatures do not suffice, and {left_out} more were not looked at; remove old ones"
     )]
     TooManySignatures {
         /// How many were looked at.

@@ -21,28 +21,36 @@ mod verify;
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
-        Verb::Promote(args) => until_stopped(promote::run(args)),
-        Verb::Sign(args) => until_stopped(sign::run(args)),
-        Verb::Verify(args) => until_stopped(verify::run(args)),
-        Verb::PublicKey(args) => until_stopped(public_key::run(args)),
-        Verb::Demo(demo) => until_stopped(demo.run()),
+        Verb::Promote(args) => until_stopped(promote::run(args), Some(TO_GO_ON)),
+        Verb::Sign(args) => until_stopped(sign::run(args), Some(TO_GO_ON)),
+        Verb::Verify(args) => until_stopped(verify::run(args), None),
+        Verb::PublicKey(args) => until_stopped(public_key::run(args), None),
+        Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
     }
 }
 
-/// Runs `verb` until it is done or the user stops it. Stopped, it has not set a tag.
-fn until_stopped(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+/// What to know about a verb that writes and was stopped: the tag comes last.
+const TO_GO_ON: &str = "nothing unsigned was published; run the same command again to go on";
+
+/// Runs `verb` until it is done or the user stops it, who then reads `hint`.
+fn until_stopped(
+    verb: impl Future<Output = Result<Exit, Failure>>,
+    hint: Option<&'static str>,
+) -> Result<Exit, Failure> {
     let runtime = Runtime::new()
         .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))?;
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = verb => outcome,
-            Ok(()) = tokio::signal::ctrl_c() => Err(Failure::new(
-                Exit::Interrupted,
-                "stopped; nothing unsigned was published",
-            )
-            .hint("run the same command again to go on: what is copied stays copied")),
+            Ok(()) = tokio::signal::ctrl_c() => {
+                let stopped = Failure::new(Exit::Interrupted, "stopped");
+                Err(match hint {
+                    Some(hint) => stopped.hint(hint),
+                    None => stopped,
+                })
+            }
         }
     });
     // Long enough for tasks to stop, too short to wait for a credential helper that hangs.

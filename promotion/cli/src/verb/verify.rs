@@ -1,8 +1,11 @@
 //! `civ verify`
 
+use std::fs::File;
+use std::io::Read as _;
+
 use civ_cosign::TrustPolicy;
 use civ_oci::Reference;
-use civ_policy::PolicyFile;
+use civ_policy::file::POLICY_MAX;
 use civ_promotion::gate::{self, Outcome};
 use civ_promotion::promote;
 use serde::Serialize;
@@ -33,7 +36,7 @@ pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
             ("allowed", format!("audit only, would refuse: {error}"), Exit::Success)
         }
         Outcome::Refused(gate::GateError::Registry(error)) => {
-            ("refused", error.to_string(), Exit::Registry)
+            ("undecided", error.to_string(), Exit::Registry)
         }
         Outcome::Refused(error) => ("refused", error.to_string(), Exit::Refused),
     };
@@ -43,15 +46,23 @@ pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
         print(args.output, &report, || report.lines(&args.image))?;
         return Ok(exit);
     }
-    let Report { reason, .. } = report;
-    Err(Failure::new(exit, format_args!("refused at {}: {reason}", named(&args.image, &image))))
+    let Report { verdict, reason, .. } = report;
+    Err(Failure::new(exit, format_args!("{verdict} at {}: {reason}", named(&args.image, &image))))
 }
 
+/// Who owns the file and who may write to it matters on a node, not where a policy is tried.
 fn load(args: &Verify) -> Result<TrustPolicy, Failure> {
-    let file = PolicyFile::read(&args.policy).map_err(|error| Failure::new(Exit::Key, error))?;
-    TrustPolicy::parse(&file.bytes).map_err(|error| {
-        Failure::new(Exit::Key, format_args!("policy {}: {error}", args.policy.display()))
-    })
+    let path = args.policy.display();
+    let mut bytes = Vec::new();
+    File::open(&args.policy)
+        .and_then(|file| file.take(POLICY_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::new(Exit::Key, format_args!("policy {path}: {error}")))?;
+    if bytes.len() as u64 > POLICY_MAX {
+        let problem = format_args!("policy {path}: larger than {POLICY_MAX} bytes");
+        return Err(Failure::new(Exit::Key, problem));
+    }
+    TrustPolicy::parse(&bytes)
+        .map_err(|error| Failure::new(Exit::Key, format_args!("policy {path}: {error}")))
 }
 
 /// What was asked for, with the digest that it stands for today.

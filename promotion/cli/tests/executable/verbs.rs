@@ -202,7 +202,11 @@ fn stopped_by_the_user_nothing_is_tagged_and_the_same_command_goes_on() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(stderr(&output).ends_with("what is copied stays copied\n"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).ends_with("run the same command again to go on\n"),
+        "{}",
+        stderr(&output)
+    );
     assert!(fleet.registry.tags("prod/app").is_empty());
     fleet.registry.clear_faults();
     assert!(fleet.promote(&[]).status.success());
