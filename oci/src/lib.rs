@@ -4,7 +4,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`reference`] | [`Reference`], [`Repository`], [`Tag`]: the names of images |
+//! | [`mod@reference`] | [`Reference`], [`Repository`], [`Tag`]: the names of images |
 //! | [`digest`] | [`Digest`]: content addresses, and the comparison of bytes with them |
 //! | [`image`] | [`ImageId`]: the one thing a verdict can be about |
 //! | [`descriptor`] | [`Descriptor`], [`Platform`] |

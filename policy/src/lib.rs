@@ -2,7 +2,7 @@
 //!
 //! Parsing is strict: an unknown field, a duplicate key, a scope stated twice or trailing bytes make
 //! the whole document invalid, since a policy that is misread is worse than none. Nothing here talks
-//! to a registry, reads a clock or an environment variable; [`file`] opens the one file it is given.
+//! to a registry, reads a clock or an environment variable; [`mod@file`] opens the one file it is given.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references |
 //! | [`level`] | [`Level`]: what a failed check leads to |
 //! | [`evidence`] | [`Evidence`]: why a pull may go on |
-//! | [`file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
+//! | [`mod@file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
 //! | [`error`] | [`PolicyError`] |
 
 pub mod cosign;

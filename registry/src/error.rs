@@ -78,7 +78,7 @@ pub enum Error {
     },
     /// The registry wants credentials, or other ones.
     #[error(
-        "registry answered {status}: no permission to read {what}; the verifier needs credentials that may pull it"
+        "registry answered {status}: no permission to read {what}; verifiers ask without credentials (see signatureRepository)"
     )]
     Unauthorized {
         /// What was asked for.

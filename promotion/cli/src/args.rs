@@ -56,7 +56,9 @@ pub(crate) enum Verb {
   civ sign registry.example/prod/app@sha256:… --key awskms:///alias/release -a team=platform")]
     Sign(Sign),
 
-    /// Say what a node with a given trust policy would say about an image.
+    /// Say what a node with a given trust policy decides about an image.
+    ///
+    /// The registry is asked with your credentials; nodes ask without any.
     #[command(after_help = "Example:
   civ verify registry.example/prod/app:1.4 --policy trustpolicy.json")]
     Verify(Verify),

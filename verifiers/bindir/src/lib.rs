@@ -4,7 +4,7 @@
 //! containerd executes every file in its verifier directory before each pull
 //! ([docs/image-verification.md](https://github.com/containerd/containerd/blob/main/docs/image-verification.md)),
 //! takes exit code 0 for "allow" and anything else for "refuse", and kills what has not answered in
-//! ten seconds. [`answer`] is the whole contract; a verifier brings a function from [`Request`] to
+//! ten seconds. [`answer()`] is the whole contract; a verifier brings a function from [`Request`] to
 //! [`Verdict`]. Whatever goes wrong on the way, a panic included, refuses.
 //!
 //! | module | what it holds |
@@ -15,7 +15,7 @@
 //! | [`request`] | [`Request`]: a call that has been checked |
 //! | [`verdict`] | [`Verdict`], [`Refusal`], [`Exit`] |
 //! | [`record`] | [`Record`]: stderr and the system log |
-//! | [`answer`] | [`answer`]: deadline, panic hook, exit |
+//! | [`mod@answer`] | [`answer()`]: deadline, panic hook, exit |
 
 pub mod answer;
 pub mod call;
