@@ -204,6 +204,21 @@ impl Verdict {
     }
 }
 
+/// Calls, and checks what holds for every call: the exit code, and in time one printable line with
+/// `words` in it for containerd, and whole lines of the log on stderr.
+#[track_caller]
+pub fn assert_ends(call: &Call, code: i32, words: &str) -> Outcome {
+    let outcome = call.run();
+    let said = format!("{outcome:?}");
+    Verdict::of(&outcome).unwrap_or_else(|problem| panic!("{problem}")).expect(&said, code, words);
+    let is_whole = |line: &str| {
+        (line.starts_with("step=") || line.starts_with("verifier="))
+            && !line.contains(char::is_control)
+    };
+    assert!(outcome.stderr.lines().all(is_whole), "{said}");
+    outcome
+}
+
 /// The registry's content, read without a socket.
 struct InProcess<'a>(&'a Registry);
 

@@ -25,9 +25,9 @@ use std::{
 };
 
 use civ_tests::{
-    gate::{self, Call, DESCRIPTOR, Outcome, Stdin},
+    gate::{self, Call, DESCRIPTOR, Stdin},
     signing::{Key, Kind},
-    stage::{Stage, Verdict},
+    stage::{Stage, assert_ends},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -87,21 +87,6 @@ impl Verifier {
 fn write_policy(path: &Path, policy: &Value) {
     fs::write(path, policy.to_string()).expect("a file in a directory of ours");
     fs::set_permissions(path, Permissions::from_mode(0o600)).expect("a file of ours");
-}
-
-/// Calls, and checks what holds for every call: the exit code, and in time one printable line with
-/// `words` in it for containerd, and whole lines of the log on stderr.
-#[track_caller]
-fn assert_ends(call: &Call, code: i32, words: &str) -> Outcome {
-    let outcome = call.run();
-    let said = format!("{outcome:?}");
-    Verdict::of(&outcome).unwrap_or_else(|problem| panic!("{problem}")).expect(&said, code, words);
-    let is_whole = |line: &str| {
-        (line.starts_with("step=") || line.starts_with("verifier="))
-            && !line.contains(char::is_control)
-    };
-    assert!(outcome.stderr.lines().all(is_whole), "{said}");
-    outcome
 }
 
 #[test]

@@ -25,8 +25,8 @@ use std::{
 
 use civ_embedded_registry::Registry;
 use civ_tests::{
-    gate::{self, Call, Outcome, Stdin},
-    stage::Verdict,
+    gate::{self, Call, Stdin},
+    stage::assert_ends,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
@@ -79,21 +79,6 @@ fn padded(document: &str, length: usize) -> String {
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("a file of ours");
-}
-
-/// Calls, and checks what holds for every call: the exit code, and in time one printable line with
-/// `words` in it for containerd, and whole lines of the log on stderr.
-#[track_caller]
-fn assert_ends(call: &Call, code: i32, words: &str) -> Outcome {
-    let outcome = call.run();
-    let said = format!("{outcome:?}");
-    Verdict::of(&outcome).unwrap_or_else(|problem| panic!("{problem}")).expect(&said, code, words);
-    let is_whole = |line: &str| {
-        (line.starts_with("step=") || line.starts_with("verifier="))
-            && !line.contains(char::is_control)
-    };
-    assert!(outcome.stderr.lines().all(is_whole), "{said}");
-    outcome
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let policy = request.load_policy(TrustPolicy::parse, record)?;
     let trust = policy.trust_for(&request.image).map_err(Refusal::by_policy)?;
     record.set("statement", &trust.statement.name);
+    record.step("statement", &[("level", &trust.statement.level)]);
     let outcome: Result<Box<dyn Evidence>, Refusal> = match trust.statement.exempt(&request.image) {
         Some(exempt) => Ok(Box::new(exempt)),
         None => match verify(trust, request, record) {
@@ -45,8 +46,11 @@ fn verify(
     let options = Options::until(request.deadline);
     let registry = Client::new(trust.signature_repository(&request.image), options)
         .map_err(VerifyError::Registry)?;
-    let outcome = find_signatures(trust, &request.image, &registry)
-        .and_then(|signatures| verify_signatures(trust, &request.image, &signatures, &registry));
+    let outcome = find_signatures(trust, &request.image, &registry).and_then(|found| {
+        let (count, left_out) = (found.signatures.len(), found.left_out);
+        record.step("signatures", &[("found", &count), ("left_out", &left_out)]);
+        verify_signatures(trust, &request.image, &found, &registry)
+    });
     record.set("requests", &registry.requests());
     outcome
 }

@@ -63,7 +63,7 @@ pub fn verify_signatures<R: RegistryRead>(
     let mut closest: Option<Rejection> = None;
     let mut fetch_failure = None;
     let mut left_out = set.left_out;
-    let affordable = CHECKS_MAX / trust.keys.len().max(1);
+    let affordable = (CHECKS_MAX / trust.keys.len().max(1)).max(1);
     for (index, untrusted) in set.signatures.iter().enumerate() {
         if index >= affordable {
             left_out += set.signatures.len() - index;
