@@ -122,6 +122,10 @@ impl FromStr for Repository {
     fn from_str(name: &str) -> Result<Self, ReferenceError> {
         let (host, path) = split_host(name);
         let host = normalise_host(host)?;
+        // `Host/a` in lower case would be another name: a part of Docker Hub's path.
+        if !reads_as_host(&host) {
+            return Err(ReferenceError::BadHost);
+        }
         let path = if host == DOCKER_HUB && !path.contains('/') {
             format!("{OFFICIAL}/{path}")
         } else {
@@ -186,14 +190,16 @@ impl fmt::Display for Tag {
 pub fn split_host(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((first, rest))
-            if first == "localhost"
-                || first.contains(['.', ':'])
-                || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
+            if reads_as_host(first) || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
         {
             (first, rest)
         }
         _ => (DOCKER_HUB, name),
     }
+}
+
+fn reads_as_host(component: &str) -> bool {
+    component == "localhost" || component.contains(['.', ':'])
 }
 
 /// Normalises a host with an optional port.
@@ -341,7 +347,8 @@ mod tests {
             ("GHCR.IO/Org/app", ""),
             ("GHCR.IO/org/app", "ghcr.io/org/app"),
             ("registry/app", "docker.io/registry/app"),
-            ("Registry/app", "registry/app"),
+            ("Registry/app", ""),
+            ("LOCALHOST/app", "localhost/app"),
             ("ghcr.io/a/b__c/d--e.f:V1_.-", "ghcr.io/a/b__c/d--e.f:V1_.-"),
             ("r.example/a:1@D", "r.example/a:1@D"),
             ("r.example:80/a@D", "r.example:80/a@D"),
@@ -357,7 +364,9 @@ mod tests {
 
     #[test]
     fn a_displayed_reference_parses_to_itself() {
-        for text in ["busybox", "localhost:5000/a:1", "[::1]:5000/a", "Registry.example/a"] {
+        for text in
+            ["busybox", "localhost:5000/a:1", "[::1]:5000/a", "Registry.example/a", "LOCALHOST/a"]
+        {
             let once: Reference = text.parse().unwrap();
             assert_eq!(once.to_string().parse(), Ok(once));
         }
