@@ -17,7 +17,7 @@ use crate::{Digest, DigestError, ImageId};
 /// The name under which Docker Hub is normalised.
 pub const DOCKER_HUB: &str = "docker.io";
 /// Docker Hub's other names, which are normalised away: an older one, and its registry's address.
-pub const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// What cosign calls Docker Hub.
 const DOCKER_HUB_SIGNING_NAME: &str = "index.docker.io";
 /// The path that Docker Hub's names of one component belong to.
@@ -103,11 +103,6 @@ impl Repository {
     pub fn signing_name(&self) -> String {
         let host = if self.host == DOCKER_HUB { DOCKER_HUB_SIGNING_NAME } else { &self.host };
         format!("{host}/{}", self.path)
-    }
-
-    /// This repository with `tag`.
-    pub fn with_tag(&self, tag: Tag) -> Reference {
-        Reference { repository: self.clone(), tag: Some(tag), digest: None }
     }
 
     /// The image with `digest` in this repository.
@@ -198,7 +193,8 @@ pub fn split_host(name: &str) -> (&str, &str) {
     }
 }
 
-fn reads_as_host(component: &str) -> bool {
+/// Is `component` a registry wherever it stands first in a name?
+pub fn reads_as_host(component: &str) -> bool {
     component == "localhost" || component.contains(['.', ':'])
 }
 

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use civ_oci::reference::reads_as_host;
 use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
 use serde::Deserialize;
 
 use crate::error::check_version;
-use crate::scope::names_a_registry;
 use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable};
 
 /// A parsed and validated document. Whether its public keys are usable is for the cosign library to
@@ -219,7 +219,7 @@ impl UntrustedStatement {
             });
         }
         let repository = |text: String| match text.parse::<Repository>() {
-            Ok(repository) if text.contains('/') || !names_a_registry(&text) => Ok(repository),
+            Ok(repository) if text.contains('/') || !reads_as_host(&text) => Ok(repository),
             _ => Err(PolicyError::Identity { statement: self.name.clone(), text }),
         };
         let prefix = |text: String| match normalise_prefix(&text) {

@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use civ_oci::reference::{DOCKER_HUB, OFFICIAL, split_host};
+use civ_oci::reference::{DOCKER_HUB, OFFICIAL, reads_as_host, split_host};
 use civ_oci::{ReferenceError, Repository};
 
 use crate::PolicyError;
@@ -103,7 +103,7 @@ impl FromStr for Scope {
         if text.starts_with("*/") || text.starts_with("**") {
             return Err(ScopeError::AnyHost);
         }
-        if !text.contains('/') && names_a_registry(text) {
+        if !text.contains('/') && reads_as_host(text) {
             return Err(ScopeError::OnlyRegistry { registry: text.to_owned() });
         }
         // A name in which each wildcard is a plain character obeys the grammar if the pattern does.
@@ -129,11 +129,6 @@ impl FromStr for Scope {
         }
         Ok(Self(Pattern::Names { host: host_parts, path: path_parts }))
     }
-}
-
-/// Is a name without a slash meant as a registry? As a repository it would be Docker Hub's.
-pub(crate) fn names_a_registry(name: &str) -> bool {
-    name == "localhost" || name.contains(['.', ':'])
 }
 
 fn parse_parts(text: &str, separator: char) -> Result<Vec<Part>, ScopeError> {

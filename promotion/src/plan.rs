@@ -199,7 +199,7 @@ impl Tree {
                     named.map_err(|cause| Error::new(Step::ReadManifest, reference(&at), cause))?;
                 below.extend(named.into_iter().filter(|child| seen.insert(child.digest.clone())));
             }
-            if seen.len() > MANIFESTS_MAX || tree.bytes > MANIFESTS_BYTES_MAX {
+            if seen.len() > MANIFESTS_MAX {
                 return Err(too_many());
             }
             if below.is_empty() {

@@ -66,7 +66,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+/// Host and port of an authority; an IPv6 address keeps its brackets.
+pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),

@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Endpoint;
+use crate::endpoint::split_port;
 
 /// May a registry at `registry` send its clients to `scheme://authority`?
 ///
@@ -65,7 +66,7 @@ fn nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// is the registry's host, at whatever port, or one beside it: `auth.docker.io` for
 /// `registry-1.docker.io`.
 pub fn shares_credentials(registry: &Endpoint, authority: &str) -> bool {
-    let (registry, host) = (without_port(registry.authority()), without_port(authority));
+    let ((registry, _), (host, _)) = (split_port(registry.authority()), split_port(authority));
     if registry == host {
         return true;
     }
@@ -74,13 +75,6 @@ pub fn shares_credentials(registry: &Endpoint, authority: &str) -> bool {
         parent.contains('.') && !registry.starts_with('[') && registry.parse::<Ipv4Addr>().is_err();
     is_domain
         && (host == parent || host.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.')))
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => host,
-        _ => authority,
-    }
 }
 
 #[cfg(test)]

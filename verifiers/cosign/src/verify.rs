@@ -27,13 +27,6 @@ pub struct VerifiedImage {
     keys: BTreeSet<String>,
 }
 
-impl VerifiedImage {
-    /// The names of the keys whose signatures counted, as many as the threshold asks for.
-    pub fn keys(&self) -> &BTreeSet<String> {
-        &self.keys
-    }
-}
-
 impl Evidence for VerifiedImage {
     fn image(&self) -> &ImageId {
         &self.image
