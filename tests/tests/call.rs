@@ -21,7 +21,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use civ_tests::{
@@ -265,8 +264,7 @@ fn stdin_must_agree_with_the_command_line_within_bounds_of_size_and_time() {
     ] {
         for verifier in verifiers() {
             let call = verifier.call("-name $N -digest $D -stdin-media-type $T -policy $P");
-            let outcome = assert_ends(&call.stdin(stdin.clone()), code, words);
-            assert!(outcome.wall < Duration::from_secs(4), "{outcome:?}");
+            assert_ends(&call.stdin(stdin.clone()), code, words);
         }
     }
 }
@@ -279,8 +277,7 @@ fn stdin_of_a_type_that_nobody_here_knows_is_not_read() {
             for media_type in ["application/octet-stream", "application/vnd.oci.descriptor.v2+json"]
             {
                 let line = format!("-name $N -digest $D -stdin-media-type {media_type} -policy $P");
-                let outcome = assert_ends(&verifier.call(&line).stdin(stdin.clone()), 0, "");
-                assert!(outcome.wall < Duration::from_secs(1), "{outcome:?}");
+                assert_ends(&verifier.call(&line).stdin(stdin.clone()), 0, "");
             }
         }
     }
