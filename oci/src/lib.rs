@@ -29,4 +29,4 @@ pub use digest::{Algorithm, Digest, DigestError, DigestMismatch};
 pub use image::ImageId;
 pub use manifest::{Document, DocumentError, ImageIndex, ImageManifest};
 pub use reference::{Reference, ReferenceError, Repository, Tag};
-pub use registry::{RegistryRead, Selector, StoredManifest};
+pub use registry::{NextPage, ReferrersPage, RegistryRead, Selector, StoredManifest};

@@ -17,6 +17,12 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// The payload of a cosign signature in a `.sig` image.
 pub const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
+/// The type of the artifact that cosign's experimental mode makes of such an image, attached to its
+/// subject as a referrer.
+pub const SIGNATURE_ARTIFACT: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+/// Nothing: the configuration of an artifact, `{}`.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 /// All manifest and index types, as an `Accept` header takes them.
 pub const MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 

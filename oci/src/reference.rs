@@ -153,6 +153,14 @@ impl Tag {
     pub fn of_signatures(digest: &Digest) -> Option<Self> {
         format!("{}.sig", digest.as_tag_stem()).parse().ok()
     }
+
+    /// The tag under which the referrers of `digest` are listed in a registry without the referrers
+    /// API (distribution specification, "Referrers Tag Schema"): the algorithm, and at most 64 of
+    /// the digits.
+    pub fn of_referrers(digest: &Digest) -> Self {
+        let digits: String = digest.hex().chars().take(64).collect();
+        Self(format!("{}-{digits}", digest.algorithm()))
+    }
 }
 
 impl FromStr for Tag {
@@ -462,6 +470,16 @@ mod tests {
             format!("{}.sig", D.replace(':', "-"))
         );
         assert_eq!(Tag::of_signatures(&Digest::of(crate::Algorithm::Sha512, b"")), None);
+    }
+
+    #[test]
+    fn referrers_tag_is_the_specifications() {
+        let tag = Tag::of_referrers(&D.parse().unwrap());
+        assert_eq!(tag.as_str(), D.replace(':', "-"));
+        let long = Digest::of(crate::Algorithm::Sha512, b"");
+        let tag = Tag::of_referrers(&long);
+        assert_eq!(tag.as_str(), format!("sha512-{}", &long.hex()[..64]));
+        assert_eq!(tag.as_str().parse(), Ok(tag));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::{Digest, Document, DocumentError, Repository, Tag};
 
-/// Reads of a registry: two questions, no more.
+/// Reads of a registry: three questions, no more.
 pub trait RegistryRead {
     /// Why a read failed.
     type Error: std::error::Error + 'static;
@@ -26,6 +26,42 @@ pub trait RegistryRead {
         digest: &Digest,
         limit: u64,
     ) -> Result<Vec<u8>, Self::Error>;
+
+    /// A page of the list of manifests whose `subject` is this digest: the first, or the one that
+    /// `page` leads to. `None` where the registry does not offer such lists
+    /// ([distribution specification, "Listing Referrers"](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers)).
+    fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        page: Option<&NextPage>,
+    ) -> Result<Option<ReferrersPage>, Self::Error>;
+}
+
+/// A page of a list of referrers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferrersPage {
+    /// An image index whose descriptors are the referrers: whatever the registry says they are.
+    pub bytes: Vec<u8>,
+    /// Where the list goes on, if it does.
+    pub next: Option<NextPage>,
+}
+
+/// Where a list goes on: an address that means something to the client that gave it, and to no
+/// other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextPage(String);
+
+impl NextPage {
+    /// The page at this address.
+    pub fn new(address: String) -> Self {
+        Self(address)
+    }
+
+    /// The address.
+    pub fn address(&self) -> &str {
+        &self.0
+    }
 }
 
 /// How a manifest is asked for.

@@ -6,16 +6,18 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use civ_oci::{Digest, RegistryRead, Repository, Selector, StoredManifest, media_type};
+use civ_oci::{
+    Digest, NextPage, ReferrersPage, RegistryRead, Repository, Selector, StoredManifest, media_type,
+};
 use serde::Deserialize;
 use ureq::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use ureq::http::{Response, Uri};
 use ureq::{Agent, Body};
 
 use crate::error::TokenProblem;
-use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, transport};
+use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, link, transport};
 
 /// How long to wait before a request is repeated, unless the registry says how long.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -31,6 +33,9 @@ pub struct Client {
     authorization: RefCell<Option<Authorization>>,
     requests: Cell<u32>,
     token_requests: Cell<u32>,
+    /// Set when the registry could not be reached or time ran out: asking for something else would
+    /// only take what time is left for saying so.
+    given_up: Cell<bool>,
 }
 
 /// An `Authorization` header, and the repository that it was given for.
@@ -85,6 +90,7 @@ impl Client {
             authorization: RefCell::new(None),
             requests: Cell::new(0),
             token_requests: Cell::new(0),
+            given_up: Cell::new(false),
         })
     }
 
@@ -105,6 +111,7 @@ impl Client {
             match status {
                 200 => return read_answer(response, query, self).map(Some),
                 404 => return Ok(None),
+                400 | 405 | 406 | 410 | 501 if query.may_be_unknown => return Ok(None),
                 401 if at_registry && !challenged => {
                     challenged = true;
                     self.authorize(query, &response)?;
@@ -146,7 +153,10 @@ impl Client {
             };
             let in_time = pause < self.deadline.saturating_duration_since(Instant::now());
             if pause.is_zero() || !in_time || retries >= self.limits.retries {
-                return outcome.map_err(|source| self.transport_error(query, source));
+                return outcome.map_err(|source| {
+                    self.given_up.set(true);
+                    self.transport_error(query, source)
+                });
             }
             retries += 1;
             std::thread::sleep(pause);
@@ -159,6 +169,9 @@ impl Client {
         url: &str,
         at_registry: bool,
     ) -> Result<Result<Response<Body>, ureq::Error>, Error> {
+        if self.given_up.get() {
+            return Err(Error::GivenUp { what: query.what.to_owned() });
+        }
         let limit = self.limits.requests;
         if self.requests.get() >= limit {
             return Err(Error::Requests { what: query.what.to_owned(), limit });
@@ -335,6 +348,7 @@ impl RegistryRead for Client {
             url: &self.endpoint.manifest_url(repository, selector),
             accept: Some(media_type::MANIFESTS.join(", ")),
             limit: self.limits.manifest,
+            may_be_unknown: false,
         })?
         else {
             return Ok(None);
@@ -354,7 +368,14 @@ impl RegistryRead for Client {
     fn blob(&self, repository: &Repository, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
         let what = format!("blob {repository}@{digest}");
         let url = self.endpoint.blob_url(repository, digest);
-        let query = Query { repository, what: &what, url: &url, accept: None, limit };
+        let query = Query {
+            repository,
+            what: &what,
+            url: &url,
+            accept: None,
+            limit,
+            may_be_unknown: false,
+        };
         let answer = self.get(&query)?.ok_or_else(|| Error::Status {
             what: what.clone(),
             status: 404,
@@ -362,6 +383,45 @@ impl RegistryRead for Client {
         })?;
         digest.check(&answer.bytes).map_err(|source| Error::Digest { what, source })?;
         Ok(answer.bytes)
+    }
+
+    fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        page: Option<&NextPage>,
+    ) -> Result<Option<ReferrersPage>, Error> {
+        let what = format!("referrers of {repository}@{subject}");
+        let first = self.endpoint.referrers_url(repository, subject);
+        let query = Query {
+            repository,
+            what: &what,
+            url: page.map_or(&first, NextPage::address),
+            accept: Some(media_type::OCI_INDEX.to_owned()),
+            limit: self.limits.manifest,
+            may_be_unknown: page.is_none(),
+        };
+        let Some(answer) = self.get(&query)? else { return Ok(None) };
+        // Servers that know no such address answer 200 all the same, with a page for people.
+        if answer.media_type != media_type::OCI_INDEX {
+            return Ok(None);
+        }
+        let next = answer.next.map(|target| self.next_page(&query, &first, target)).transpose()?;
+        Ok(Some(ReferrersPage { bytes: answer.bytes, next }))
+    }
+}
+
+impl Client {
+    /// The page that `target` stands for, if it is one of the same list.
+    fn next_page(&self, query: &Query<'_>, first: &str, target: String) -> Result<NextPage, Error> {
+        let address =
+            if target.starts_with('/') { format!("{}{target}", self.endpoint) } else { target };
+        if address.strip_prefix(first).is_some_and(|rest| rest.starts_with('?')) {
+            Ok(NextPage::new(address))
+        } else {
+            let (what, target) = (query.what.to_owned(), without_secrets(&address));
+            Err(Error::ForbiddenTarget { what, target })
+        }
     }
 }
 
@@ -372,11 +432,15 @@ struct Query<'a> {
     url: &'a str,
     accept: Option<String>,
     limit: u64,
+    /// Whether the registry need not know what is asked for, and may say so in various ways.
+    may_be_unknown: bool,
 }
 
 struct Answer {
     media_type: String,
     bytes: Vec<u8>,
+    /// Where a list goes on, as written.
+    next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -402,8 +466,11 @@ fn read_answer(
 ) -> Result<Answer, Error> {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type::essence(content_type.unwrap_or_default()).to_owned();
+    let links = response.headers().get_all(LINK);
+    let next = links.iter().find_map(|link| link::next_target(link.to_str().ok()?));
+    let next = next.map(str::to_owned);
     match read_bounded(response, query.limit) {
-        Ok(Some(bytes)) => Ok(Answer { media_type, bytes }),
+        Ok(Some(bytes)) => Ok(Answer { media_type, bytes, next }),
         Ok(None) => Err(Error::TooLarge { what: query.what.to_owned(), limit: query.limit }),
         Err(source) => Err(client.transport_error(query, source)),
     }

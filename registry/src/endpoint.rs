@@ -58,6 +58,11 @@ impl Endpoint {
     pub fn blob_url(&self, repository: &Repository, digest: &Digest) -> String {
         format!("{self}/v2/{}/blobs/{digest}", repository.path())
     }
+
+    /// The address of the list of manifests whose subject is `digest`.
+    pub fn referrers_url(&self, repository: &Repository, digest: &Digest) -> String {
+        format!("{self}/v2/{}/referrers/{digest}", repository.path())
+    }
 }
 
 impl fmt::Display for Endpoint {

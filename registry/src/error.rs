@@ -34,6 +34,12 @@ pub enum Error {
         /// Where to.
         target: String,
     },
+    /// The registry could not be reached before, and is not asked again.
+    #[error("{what} is not asked for: the registry could not be reached")]
+    GivenUp {
+        /// What would have been asked for.
+        what: String,
+    },
     /// Too many redirects.
     #[error("limit reached: more than {limit} redirects for {what}")]
     Redirects {

@@ -12,6 +12,7 @@
 //! | [`roots`] | the certificate authorities of the system, read when a chain asks for them | yes |
 //! | [`challenge`] | `WWW-Authenticate`: what a registry asks for | no |
 //! | [`endpoint`] | [`Endpoint`]: where a repository's registry is | no |
+//! | [`link`] | where a list goes on | no |
 //! | [`guard`] | where a registry may send its clients | no |
 //! | [`credentials`] | [`Credentials`] | no |
 //! | [`limits`] | [`Limits`]: every bound, with its reason | no |
@@ -26,6 +27,7 @@ pub mod endpoint;
 pub mod error;
 pub mod guard;
 pub mod limits;
+pub mod link;
 pub mod roots;
 pub mod transport;
 

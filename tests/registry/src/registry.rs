@@ -10,7 +10,7 @@ use std::time::Duration;
 use civ_oci::Digest;
 
 use crate::access::{Policy, Scheme, Tokens, basic_credentials};
-use crate::api;
+use crate::api::{self, listings};
 use crate::fault::{AtAccept, Fault, Faults};
 use crate::log::{Log, LoggedRequest};
 use crate::server::{Server, Shared};
@@ -271,6 +271,17 @@ impl Registry {
     /// The bytes of a blob.
     pub fn blob(&self, repository: &str, digest: &Digest) -> Option<Arc<Vec<u8>>> {
         lock(&self.shared.store).repository(repository)?.blobs.get(digest).cloned()
+    }
+
+    /// The list of manifests that have this subject, as the referrers API gives it; `None` where it
+    /// is switched off.
+    pub fn referrers(&self, repository: &str, subject: &Digest) -> Option<Vec<u8>> {
+        if !self.shared.options.referrers {
+            return None;
+        }
+        let listed = listings::referrers_of(&lock(&self.shared.store), repository, subject);
+        let descriptors: Vec<_> = listed.into_iter().map(|(_, descriptor)| descriptor).collect();
+        Some(listings::index_of(&descriptors).to_string().into_bytes())
     }
 
     /// The digests of all manifests of a repository.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use civ_oci::digest::Hasher;
 use civ_oci::{Algorithm, Digest};
+use serde_json::{Value, json};
 
 /// How much of an upload is read before it is hashed, while it is still in the processor's cache.
 const PIECE: u64 = 256 << 10;
@@ -33,6 +34,15 @@ pub(crate) struct Contents {
 pub(crate) struct StoredManifest {
     pub(crate) media_type: String,
     pub(crate) bytes: Arc<Vec<u8>>,
+    /// Where it is listed as a referrer. Read when it was put, as registries do.
+    pub(crate) referrer: Option<Referrer>,
+}
+
+/// A manifest's entry in the list of its subject's referrers.
+#[derive(Clone, Debug)]
+pub(crate) struct Referrer {
+    pub(crate) subject: String,
+    pub(crate) descriptor: Value,
 }
 
 /// An upload under way. It has a lock of its own, held while its bytes arrive.
@@ -74,6 +84,35 @@ impl Store {
 
     pub(crate) fn end_upload(&mut self, id: &str) {
         self.uploads.remove(id);
+    }
+}
+
+impl StoredManifest {
+    pub(crate) fn new(digest: &Digest, media_type: String, bytes: Vec<u8>) -> Self {
+        let referrer = Referrer::of(digest, &media_type, &bytes);
+        Self { media_type, bytes: Arc::new(bytes), referrer }
+    }
+}
+
+impl Referrer {
+    fn of(digest: &Digest, media_type: &str, bytes: &[u8]) -> Option<Self> {
+        let document: Value = serde_json::from_slice(bytes).ok()?;
+        let subject = document.pointer("/subject/digest")?.as_str()?.to_owned();
+        let mut descriptor = json!({
+            "mediaType": media_type,
+            "size": bytes.len(),
+            "digest": digest.to_string(),
+        });
+        let artifact_type =
+            document.get("artifactType").or_else(|| document.pointer("/config/mediaType"));
+        let fields = descriptor.as_object_mut()?;
+        if let Some(artifact_type) = artifact_type {
+            fields.insert("artifactType".to_owned(), artifact_type.clone());
+        }
+        if let Some(annotations) = document.get("annotations") {
+            fields.insert("annotations".to_owned(), annotations.clone());
+        }
+        Some(Self { subject, descriptor })
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Answer, Call, unknown_name, wrong_method};
 use crate::Response;
 use crate::http::uri;
-use crate::store::StoredManifest;
+use crate::store::Store;
 use crate::wire::lock;
 
 impl Call<'_, '_> {
@@ -35,28 +35,15 @@ impl Call<'_, '_> {
             return Err(wrong_method());
         }
         let filter = self.request.query_value("artifactType");
-        let all: Vec<(String, Value)> = {
-            let store = lock(&self.shared.store);
-            let manifests = store.repository(name).into_iter().flat_map(|found| &found.manifests);
-            manifests
-                .filter_map(|(digest, manifest)| {
-                    let descriptor = referrer(subject, digest, manifest)?;
-                    Some((digest.to_string(), descriptor))
-                })
-                .filter(|(_, descriptor)| {
-                    let artifact_type = descriptor.get("artifactType").and_then(Value::as_str);
-                    filter.as_deref().is_none_or(|wanted| artifact_type == Some(wanted))
-                })
-                .collect()
-        };
+        let mut all = referrers_of(&lock(&self.shared.store), name, subject);
+        all.retain(|(_, descriptor)| {
+            let artifact_type = descriptor.get("artifactType").and_then(Value::as_str);
+            filter.as_deref().is_none_or(|wanted| artifact_type == Some(wanted))
+        });
         let (referrers, next) = self.page(all, |(digest, _)| digest)?;
         let descriptors: Vec<Value> =
             referrers.into_iter().map(|(_, descriptor)| descriptor).collect();
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_INDEX,
-            "manifests": descriptors,
-        });
+        let index = index_of(&descriptors);
         let mut response = Response::new(200)
             .with_header("Content-Type", media_type::OCI_INDEX)
             .with_body(index.to_string().into());
@@ -103,26 +90,22 @@ fn with_next(response: Response, target: &str) -> Response {
     response.with_header("Link", format!("<{target}>; rel=\"next\""))
 }
 
-/// The descriptor of a manifest in the list of its subject's referrers, if it has that subject.
-fn referrer(subject: &Digest, digest: &Digest, manifest: &StoredManifest) -> Option<Value> {
-    let document: Value = serde_json::from_slice(&manifest.bytes).ok()?;
-    let its_subject = document.pointer("/subject/digest").and_then(Value::as_str)?;
-    if its_subject != subject.to_string() {
-        return None;
-    }
-    let mut descriptor = json!({
-        "mediaType": manifest.media_type,
-        "size": manifest.bytes.len(),
-        "digest": digest.to_string(),
-    });
-    let artifact_type =
-        document.get("artifactType").or_else(|| document.pointer("/config/mediaType"));
-    let fields = descriptor.as_object_mut()?;
-    if let Some(artifact_type) = artifact_type {
-        fields.insert("artifactType".to_owned(), artifact_type.clone());
-    }
-    if let Some(annotations) = document.get("annotations") {
-        fields.insert("annotations".to_owned(), annotations.clone());
-    }
-    Some(descriptor)
+/// The digests and descriptors of the manifests that have this subject, in order.
+pub(crate) fn referrers_of(store: &Store, name: &str, subject: &Digest) -> Vec<(String, Value)> {
+    let manifests = store.repository(name).into_iter().flat_map(|found| &found.manifests);
+    let listed = manifests.filter_map(|(digest, stored)| Some((digest, stored.referrer.as_ref()?)));
+    let subject = subject.to_string();
+    listed
+        .filter(|(_, referrer)| referrer.subject == subject)
+        .map(|(digest, referrer)| (digest.to_string(), referrer.descriptor.clone()))
+        .collect()
+}
+
+/// An index of these descriptors.
+pub(crate) fn index_of(descriptors: &[Value]) -> Value {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_INDEX,
+        "manifests": descriptors,
+    })
 }

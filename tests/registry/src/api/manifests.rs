@@ -62,9 +62,8 @@ impl Call<'_, '_> {
             }
             contents.tags.insert(tag.as_str().to_owned(), digest.clone());
         }
-        contents
-            .manifests
-            .insert(digest.clone(), StoredManifest { media_type, bytes: Arc::new(bytes) });
+        let manifest = StoredManifest::new(&digest, media_type, bytes);
+        contents.manifests.insert(digest.clone(), manifest);
         let location = self.location(&format!("/v2/{name}/manifests/{digest}"));
         let response = Response::new(201)
             .with_header("Location", location)
@@ -113,7 +112,7 @@ pub(crate) fn put_unchecked(
 ) -> Digest {
     let digest = Digest::sha256(&bytes);
     let contents = store.repository_or_new(name);
-    let manifest = StoredManifest { media_type: media_type.to_owned(), bytes: Arc::new(bytes) };
+    let manifest = StoredManifest::new(&digest, media_type.to_owned(), bytes);
     contents.manifests.insert(digest.clone(), manifest);
     if let Some(tag) = tag {
         contents.tags.insert(tag.to_owned(), digest.clone());

@@ -2,7 +2,7 @@
 //! ([distribution spec, spec.md](https://github.com/opencontainers/distribution-spec/blob/main/spec.md))
 
 mod blobs;
-mod listings;
+pub(crate) mod listings;
 mod manifests;
 mod uploads;
 
