@@ -10,7 +10,7 @@ use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
 use serde::Deserialize;
 
 use crate::error::check_version;
-use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable};
+use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable, UtcTime};
 
 /// A parsed and validated document. Whether its public keys are usable is for the cosign library to
 /// say, which knows algorithms; this crate links no cryptography.
@@ -48,6 +48,24 @@ pub struct Key {
     pub kms: Option<KmsKeyRef>,
     /// The public key in PEM, as far as it is pinned.
     pub public_key: Option<String>,
+    /// When its signatures count.
+    pub validity: Validity,
+}
+
+/// When a key's signatures count: for rotations that are planned. Without limits, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Validity {
+    /// Not before this moment.
+    pub after: Option<UtcTime>,
+    /// Only before this moment.
+    pub before: Option<UtcTime>,
+}
+
+impl Validity {
+    /// Does a signature count at `time`?
+    pub fn contains(&self, time: UtcTime) -> bool {
+        self.after.is_none_or(|after| after <= time) && self.before.is_none_or(|end| time < end)
+    }
 }
 
 /// Which repository a signature may name as the image's.
@@ -71,6 +89,11 @@ pub enum SignedIdentity {
 }
 
 impl SignedIdentity {
+    /// Must a signature name a repository at all? cosign's bundles name none.
+    pub fn needs_repository(&self) -> bool {
+        matches!(self, Self::ExactRepository(_) | Self::RequireRepository)
+    }
+
     /// May a signature on an image of `pulled` name `signed`?
     pub fn permits(&self, pulled: &Repository, signed: &Repository) -> bool {
         match self {
@@ -175,6 +198,8 @@ struct UntrustedKey {
     name: String,
     kms: Option<String>,
     public_key: Option<String>,
+    valid_after: Option<UtcTime>,
+    valid_before: Option<UtcTime>,
 }
 
 // Variants without fields are written with braces: serde checks those for unknown fields.
@@ -264,12 +289,16 @@ fn validate_keys(keys: Vec<UntrustedKey>, statement: &str) -> Result<Vec<Key>, P
             if key.kms.is_none() && key.public_key.is_none() {
                 return Err(PolicyError::KeyWithoutMaterial { statement, key: name });
             }
-            let kms = key
-                .kms
-                .map(|text| text.parse())
-                .transpose()
-                .map_err(|source| PolicyError::Kms { statement, key: name.clone(), source })?;
-            Ok(Key { name, kms, public_key: key.public_key })
+            let kms = key.kms.map(|text| text.parse()).transpose().map_err(|source| {
+                PolicyError::Kms { statement: statement.clone(), key: name.clone(), source }
+            })?;
+            let validity = Validity { after: key.valid_after, before: key.valid_before };
+            if let (Some(after), Some(before)) = (validity.after, validity.before)
+                && after >= before
+            {
+                return Err(PolicyError::NeverValid { statement, key: name });
+            }
+            Ok(Key { name, kms, public_key: key.public_key, validity })
         })
         .collect()
 }
@@ -305,7 +334,7 @@ mod tests {
         let policy = policy(
             r#"{"name":"p","registryScopes":["r.io/prod/**"],
                 "signatureVerification":{"level":"audit"},
-                "keys":[{"name":"a","publicKey":"PEM"},
+                "keys":[{"name":"a","publicKey":"PEM","validBefore":"2026-12-01T00:00:00Z"},
                         {"name":"b","kms":"awskms:///alias/b"}],
                 "threshold":2,"annotations":{"e2e-tests-passed":"True"},
                 "signedIdentity":{"type":"remapIdentity","prefix":"r.io/prod","signedPrefix":"o.io"},
@@ -319,6 +348,10 @@ mod tests {
         assert_eq!((statement.keys.len(), statement.threshold), (2, 2));
         assert_eq!(statement.annotations["e2e-tests-passed"], "True");
         assert_eq!(statement.signature_repository, Some(repository("s.io/signatures")));
+        let counts =
+            |key: usize, time: &str| statement.keys[key].validity.contains(time.parse().unwrap());
+        assert!(counts(0, "2026-11-30T23:59:59Z") && !counts(0, "2026-12-01T00:00:00Z"));
+        assert!(counts(1, "1970-01-01T00:00:00Z") && counts(1, "9999-12-31T23:59:59Z"));
         assert!(statement.exempt(&image).is_none());
 
         let other = repository("r.io/other").image(civ_oci::Digest::sha256(b""));
@@ -349,6 +382,10 @@ mod tests {
             with(r#""keys":[{"name":"k"}]"#),
             with(r#""keys":[{"name":"k","kms":"alias/x"}]"#),
             with(r#""keys":[{"name":"k","publicKey":"P","algorithm":"none"}]"#),
+            with(r#""keys":[{"name":"k","publicKey":"P","validAfter":"2026-11-21"}]"#),
+            with(
+                r#""keys":[{"name":"k","publicKey":"P","validAfter":"2026-11-21T00:00:00Z","validBefore":"2026-11-21T00:00:00Z"}]"#,
+            ),
             with(&format!(r#""keys":[{KEY},{KEY}]"#)),
             with(&format!(r#""keys":[{KEY}],"threshold":0"#)),
             with(&format!(r#""keys":[{KEY}],"threshold":2"#)),

@@ -65,6 +65,16 @@ pub enum PolicyError {
         /// What is wrong with it.
         source: KmsKeyRefError,
     },
+    /// A key's validity ends before it begins.
+    #[error(
+        "key {key:?} of statement {statement:?} is never valid: validBefore must be later than validAfter"
+    )]
+    NeverValid {
+        /// The statement.
+        statement: String,
+        /// The key.
+        key: String,
+    },
     /// A statement that checks signatures names no key.
     #[error("statement {statement:?} has no keys; only level \"skip\" needs none")]
     NoKeys {

@@ -13,6 +13,7 @@
 //! | [`level`] | [`Level`]: what a failed check leads to |
 //! | [`evidence`] | [`Evidence`]: why a pull may go on |
 //! | [`mod@file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
+//! | [`time`] | [`UtcTime`]: moments as policies write them |
 //! | [`error`] | [`PolicyError`] |
 
 pub mod cosign;
@@ -23,6 +24,7 @@ pub mod file;
 pub mod kms;
 pub mod level;
 pub mod scope;
+pub mod time;
 
 pub use error::PolicyError;
 pub use evidence::{Evidence, Exempt};
@@ -30,3 +32,4 @@ pub use file::{PolicyFile, PolicyFileError};
 pub use kms::KmsKeyRef;
 pub use level::Level;
 pub use scope::{Scope, ScopeTable};
+pub use time::UtcTime;

@@ -77,6 +77,9 @@ impl fmt::Display for Step {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
+    /// No time can be had.
+    #[error("this machine's clock says a year before 1970 or after 9999; set it")]
+    Clock,
     /// The destination was not given a tag to publish under.
     #[error("the destination needs a tag and no digest")]
     DestinationNeedsTag,
@@ -161,7 +164,7 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         match &*self.cause {
-            Cause::Internal => Kind::Internal,
+            Cause::Internal | Cause::Clock => Kind::Internal,
             Cause::Signer(_) | Cause::Policy(_) => Kind::Key,
             Cause::Gate(error) if !matches!(**error, VerifyError::Registry(_)) => Kind::Refused,
             Cause::NoStatement(_) => Kind::Refused,

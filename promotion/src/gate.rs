@@ -2,12 +2,13 @@
 //! the nodes accepts it, and an operator can ask beforehand what a node will say.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use civ_cosign::{
-    PublicKey, TrustPolicy, VerifyError as CosignError, find_signatures, verify_signatures,
+    PublicKey, StoredSignatures, TrustPolicy, VerifyError as CosignError, verify_signatures,
 };
 use civ_oci::ImageId;
-use civ_policy::{Evidence, Level};
+use civ_policy::{Evidence, Level, UtcTime};
 use serde_json::json;
 
 use crate::error::{Cause, Error, Step};
@@ -84,9 +85,9 @@ fn decide(policy: &TrustPolicy, image: ImageId, registry: &GateClient) -> Result
     let outcome = if let Some(exempt) = trust.statement.exempt(&image) {
         Outcome::Allowed(exempt.to_string())
     } else {
-        let verified = find_signatures(trust, &image, registry)
-            .and_then(|set| verify_signatures(trust, &image, &set, registry));
-        match verified {
+        let repository = trust.signature_repository(&image);
+        let signatures = StoredSignatures::of(&image, repository, registry);
+        match verify_signatures(trust, &image, now()?, signatures) {
             Ok(proof) if *proof.image() == image => Outcome::Allowed(proof.to_string()),
             Ok(_) => return Err(Cause::Internal),
             Err(error) if trust.statement.level == Level::Audit => Outcome::Audited(error),
@@ -94,4 +95,9 @@ fn decide(policy: &TrustPolicy, image: ImageId, registry: &GateClient) -> Result
         }
     };
     Ok(Judgement { statement: trust.statement.name.clone(), outcome, image })
+}
+
+fn now() -> Result<UtcTime, Cause> {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
+    since_epoch.and_then(UtcTime::from_unix).ok_or(Cause::Clock)
 }

@@ -6,11 +6,16 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
-use civ_cosign::{TrustPolicy, VerifyError, find_signatures, verify_signatures};
+use civ_cosign::{StoredSignatures, TrustPolicy, VerifyError, verify_signatures};
 use civ_embedded_registry::Registry;
 use civ_embedded_registry::image::{Fixture as _, SmallImage};
-use civ_oci::{Digest, ImageId, RegistryRead, Repository, Selector, StoredManifest, Tag};
+use civ_oci::{
+    Digest, ImageId, NextPage, ReferrersPage, RegistryRead, Repository, Selector, StoredManifest,
+    Tag,
+};
+use civ_policy::UtcTime;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -166,8 +171,8 @@ impl Stage {
     ) -> Result<(), VerifyError<NotInRegistry>> {
         let registry = InProcess(&self.registry);
         let trust = policy.trust_for(image).expect("the statement is for all of the registry");
-        let found = find_signatures(trust, image, &registry)?;
-        verify_signatures(trust, image, &found, &registry).map(drop)
+        let stored = StoredSignatures::of(image, trust.signature_repository(image), &registry);
+        verify_signatures(trust, image, now(), stored).map(drop)
     }
 }
 
@@ -260,4 +265,19 @@ impl RegistryRead for InProcess<'_> {
         let honest = found.len() as u64 <= limit && digest.check(&found).is_ok();
         if honest { Ok(found.to_vec()) } else { Err(NotInRegistry) }
     }
+
+    fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        _page: Option<&NextPage>,
+    ) -> Result<Option<ReferrersPage>, NotInRegistry> {
+        let listed = self.0.referrers(repository.path(), subject);
+        Ok(listed.map(|bytes| ReferrersPage { bytes, next: None }))
+    }
+}
+
+fn now() -> UtcTime {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    UtcTime::from_unix(since_epoch).expect("before the year 10000")
 }

@@ -1,6 +1,8 @@
 //! This client, as the gate's code reads registries: one question at a time, blocking.
 
-use civ_oci::{Digest, RegistryRead, Repository, Selector, StoredManifest};
+use civ_oci::{
+    Digest, NextPage, ReferrersPage, RegistryRead, Repository, Selector, StoredManifest,
+};
 use tokio::runtime::Handle;
 
 use super::{Client, RegistryError};
@@ -39,5 +41,15 @@ impl RegistryRead for GateClient {
     ) -> Result<Vec<u8>, RegistryError> {
         let source = self.client.source(repository);
         self.runtime.block_on(source.blob_bytes(digest, limit))
+    }
+
+    fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        page: Option<&NextPage>,
+    ) -> Result<Option<ReferrersPage>, RegistryError> {
+        let source = self.client.source(repository);
+        self.runtime.block_on(source.referrers(subject, page))
     }
 }

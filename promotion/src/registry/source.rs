@@ -1,9 +1,10 @@
 //! Reading a repository.
 
 use civ_oci::manifest::MANIFEST_MAX;
-use civ_oci::registry::Selector;
+use civ_oci::registry::{NextPage, ReferrersPage, Selector};
 use civ_oci::{Descriptor, Digest, Repository, StoredManifest, media_type};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use civ_registry::link;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, Response, Url};
 
 use super::body::Blob;
@@ -99,6 +100,38 @@ impl Source {
         Ok(bytes)
     }
 
+    /// A page of the list of manifests that refer to `subject`, the first one or the one that
+    /// `page` leads to. `None` where the registry offers no such list.
+    pub async fn referrers(
+        &self,
+        subject: &Digest,
+        page: Option<&NextPage>,
+    ) -> Result<Option<ReferrersPage>, RegistryError> {
+        let first = self.url(&["referrers", &subject.to_string()])?;
+        let url = match page {
+            None => first.clone(),
+            Some(page) => next_page(&first, page.address())?,
+        };
+        let mut call = Call::new(Method::GET, url);
+        call.headers.push((ACCEPT, HeaderValue::from_static(media_type::OCI_INDEX)));
+        let response = self.http.send(&self.peer, &call).await?;
+        if page.is_none() && matches!(response.status().as_u16(), 400 | 404 | 405 | 406 | 410 | 501)
+        {
+            return Ok(None);
+        }
+        let response = http::expect(response, &[200]).await?;
+        let stated = header(response.headers(), CONTENT_TYPE.as_str()).unwrap_or_default();
+        if media_type::essence(stated) != media_type::OCI_INDEX {
+            return Ok(None);
+        }
+        let links = response.headers().get_all(LINK).iter();
+        let next = links.filter_map(|link| link::next_target(link.to_str().ok()?)).next();
+        let next = next.map(|target| next_page(&first, target)).transpose()?;
+        let next = next.map(|url| NextPage::new(url.into()));
+        let bytes = http::read_whole(response, MANIFEST_MAX).await?.to_vec();
+        Ok(Some(ReferrersPage { bytes, next }))
+    }
+
     /// A blob as a stream.
     pub(crate) async fn blob(&self, blob: &Descriptor) -> Result<Blob, RegistryError> {
         let response = self.open_blob(&blob.digest).await?;
@@ -135,4 +168,11 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// The length that the answer's head states; reqwest's own accessor says 0 for HEAD.
 fn length(response: &Response) -> Option<u64> {
     header(response.headers(), CONTENT_LENGTH.as_str())?.trim().parse().ok()
+}
+
+/// The page that `target` stands for, if it is one of the list that begins at `first`.
+fn next_page(first: &Url, target: &str) -> Result<Url, RegistryError> {
+    let url = first.join(target).ok();
+    url.filter(|url| url.origin() == first.origin() && url.path() == first.path())
+        .ok_or(RegistryError::NoHeader { header: "Link" })
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use civ_oci::{Digest, ImageId, Reference};
-use civ_policy::PolicyFile;
+use civ_policy::{PolicyFile, UtcTime};
 
 use crate::call::Arguments;
-use crate::{PluginName, Record, Refusal, stdin};
+use crate::{Exit, PluginName, Record, Refusal, stdin};
 
 /// The question that containerd asks.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Request {
     pub policy: PathBuf,
     /// When the verifier gives up and refuses.
     pub deadline: Instant,
+    /// The time by this machine's clock.
+    pub now: UtcTime,
 }
 
 impl Request {
@@ -37,6 +39,7 @@ impl Request {
             name: arguments.name,
             policy: arguments.policy.unwrap_or_else(|| plugin.policy_path()),
             deadline,
+            now: now()?,
         })
     }
 
@@ -54,4 +57,12 @@ impl Request {
             Refusal::bad_policy(format_args!("policy {}: {error}", self.policy.display()))
         })
     }
+}
+
+fn now() -> Result<UtcTime, Refusal> {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
+    since_epoch.and_then(UtcTime::from_unix).ok_or_else(|| Refusal {
+        exit: Exit::Internal,
+        reason: "this machine's clock says a year before 1970 or after 9999; set it".to_owned(),
+    })
 }

@@ -1,23 +1,44 @@
 //! What a signed payload must say about the image, for its signature to count.
 
-use civ_oci::{Digest, ImageId, Reference};
+use std::collections::BTreeMap;
+
+use civ_oci::{ImageId, Reference};
 use civ_policy::cosign::{SignedIdentity, Statement};
+use serde_json::Value;
 
-use crate::SimpleSigning;
+/// What a payload of either format says about an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims<'a> {
+    /// Whether it is about the image asked for, by digest.
+    pub is_about_image: bool,
+    /// The digest that it names, as written: for messages.
+    pub digest: String,
+    /// The repository that it names, as written. cosign's bundles name none.
+    pub repository: Option<&'a str>,
+    /// Its annotations, of whatever JSON types.
+    pub annotations: Option<&'a BTreeMap<String, Value>>,
+}
 
-/// Checks that `payload`, which a trusted key has signed, is about `image` and says all that
-/// `statement` asks for: the digest, the repository, and every annotation.
+impl Claims<'_> {
+    /// The annotation claimed under `key`.
+    pub fn annotation(&self, key: &str) -> Option<&Value> {
+        self.annotations?.get(key)
+    }
+}
+
+/// Checks that what a trusted key has signed is about `image` and says all that `statement` asks
+/// for: the digest, the repository, and every annotation.
 pub fn check_claims(
     statement: &Statement,
     image: &ImageId,
-    payload: &SimpleSigning,
+    claims: &Claims<'_>,
 ) -> Result<(), ClaimError> {
-    if *payload.digest() != image.digest {
-        return Err(ClaimError::OtherDigest { signed: payload.digest().clone() });
+    if !claims.is_about_image {
+        return Err(ClaimError::OtherDigest { signed: claims.digest.clone() });
     }
-    check_identity(&statement.signed_identity, image, payload.docker_reference())?;
+    check_identity(&statement.signed_identity, image, claims.repository)?;
     for (key, expected) in &statement.annotations {
-        match payload.annotation(key) {
+        match claims.annotation(key) {
             None => {
                 return Err(ClaimError::NoAnnotation {
                     key: key.clone(),
@@ -41,19 +62,16 @@ pub fn check_claims(
 fn check_identity(
     identity: &SignedIdentity,
     image: &ImageId,
-    docker_reference: &str,
+    stated: Option<&str>,
 ) -> Result<(), ClaimError> {
-    if *identity == SignedIdentity::Any {
-        return Ok(());
-    }
-    let permitted = docker_reference
-        .parse::<Reference>()
-        .is_ok_and(|signed| identity.permits(&image.repository, &signed.repository));
-    if permitted {
-        Ok(())
-    } else {
-        Err(ClaimError::OtherRepository { signed: docker_reference.to_owned() })
-    }
+    let Some(stated) = stated else {
+        return if identity.needs_repository() { Err(ClaimError::NoRepository) } else { Ok(()) };
+    };
+    let permitted = *identity == SignedIdentity::Any
+        || stated
+            .parse::<Reference>()
+            .is_ok_and(|signed| identity.permits(&image.repository, &signed.repository));
+    if permitted { Ok(()) } else { Err(ClaimError::OtherRepository { signed: stated.to_owned() }) }
 }
 
 /// Why a signature of a trusted key does not count for an image. From the least to the most that
@@ -64,9 +82,14 @@ pub enum ClaimError {
     /// It is about another image.
     #[error("signature is for another digest, {signed}")]
     OtherDigest {
-        /// The digest signed.
-        signed: Digest,
+        /// The digest signed, as written.
+        signed: String,
     },
+    /// It names no repository, and the policy asks for one.
+    #[error(
+        "signature names no repository, and the policy asks for one; sign with civ, which names it in every format, or set signedIdentity in the policy"
+    )]
+    NoRepository,
     /// It is about this image in another repository.
     #[error(
         "signature is for another repository, {signed:?}; promote the image to this one, or set signedIdentity in the policy"

@@ -6,7 +6,7 @@
 //!
 //! 1. [`TrustPolicy::parse`]: the policy, with every key in it usable;
 //! 2. [`TrustPolicy::trust_for`]: what the closest statement asks of images of this repository;
-//! 3. [`find_signatures`]: the signatures stored for the image's digest, none of them trusted;
+//! 3. [`StoredSignatures`]: the signatures stored for the image's digest, none of them trusted;
 //! 4. [`verify_signatures`]: for each, the bytes first (is it a signature of a trusted key over this
 //!    payload?), then the claims (is the payload about this image, this repository, with these
 //!    annotations?). All of them must hold for one and the same signature.
@@ -15,21 +15,29 @@
 //! |---|---|
 //! | [`trust`] | [`TrustPolicy`], [`Trust`] |
 //! | [`keys`] | [`PublicKey`]: which keys are accepted, and how each verifies |
-//! | [`payload`] | [`SimpleSigning`]: the payload that cosign signs |
+//! | [`signatures`] | [`StoredSignatures`]: the places where signatures are |
+//! | [`payload`] | [`SimpleSigning`]: what cosign 1 and 2 sign |
+//! | [`bundle`] | [`UntrustedBundle`]: the envelope of cosign 3 |
+//! | [`intoto`] | [`ImageStatement`]: what cosign 3 signs |
+//! | [`dsse`] | how a statement is signed together with its type |
 //! | [`claims`] | [`check_claims`]: what a payload must say |
-//! | [`signatures`] | [`find_signatures`]: reading a `.sig` image |
 //! | [`verify`] | [`verify_signatures`], [`VerifiedImage`] |
 
+pub mod bundle;
 pub mod claims;
+pub mod dsse;
+pub mod intoto;
 pub mod keys;
 pub mod payload;
 pub mod signatures;
 pub mod trust;
 pub mod verify;
 
-pub use claims::{ClaimError, check_claims};
+pub use bundle::UntrustedBundle;
+pub use claims::{ClaimError, Claims, check_claims};
+pub use intoto::ImageStatement;
 pub use keys::{KeyError, PublicKey, SignatureError};
 pub use payload::{PayloadError, SimpleSigning};
-pub use signatures::{SignatureSet, UntrustedSignature, find_signatures};
+pub use signatures::{StoredSignatures, UntrustedSignature};
 pub use trust::{Trust, TrustPolicy, TrustPolicyError, TrustedKey};
 pub use verify::{Rejection, VerifiedImage, VerifyError, verify_signatures};

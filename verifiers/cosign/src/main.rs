@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
 use civ_cosign::{
-    Trust, TrustPolicy, VerifiedImage, VerifyError, find_signatures, verify_signatures,
+    StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError, verify_signatures,
 };
 use civ_policy::Evidence;
 use civ_registry::{Client, Error as RegistryError, client::Options};
@@ -18,6 +18,10 @@ const COSIGN: Verifier = Verifier {
     about: "Allows a pull if the image is signed as its trust policy asks (cosign, AWS KMS).",
     resolves_names: true,
 };
+
+/// One for an image that civ signed. A threshold of keys whose bundles a registry keeps elsewhere
+/// takes three for each.
+const REQUESTS_MAX: u32 = 16;
 
 fn main() -> ExitCode {
     answer(COSIGN, decide)
@@ -43,14 +47,12 @@ fn verify(
     request: &Request,
     record: &Record,
 ) -> Result<VerifiedImage, VerifyError<RegistryError>> {
-    let options = Options::until(request.deadline);
-    let registry = Client::new(trust.signature_repository(&request.image), options)
-        .map_err(VerifyError::Registry)?;
-    let outcome = find_signatures(trust, &request.image, &registry).and_then(|found| {
-        let (count, left_out) = (found.signatures.len(), found.left_out);
-        record.step("signatures", &[("found", &count), ("left_out", &left_out)]);
-        verify_signatures(trust, &request.image, &found, &registry)
-    });
+    let repository = trust.signature_repository(&request.image);
+    let mut options = Options::until(request.deadline);
+    options.limits.requests = REQUESTS_MAX;
+    let registry = Client::new(repository, options).map_err(VerifyError::Registry)?;
+    let signatures = StoredSignatures::of(&request.image, repository, &registry);
+    let outcome = verify_signatures(trust, &request.image, request.now, signatures);
     record.set("requests", &registry.requests());
     outcome
 }

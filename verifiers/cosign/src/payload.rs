@@ -10,6 +10,9 @@ use civ_oci::strict_json::{self, JsonError};
 use civ_oci::{Digest, ImageId};
 use serde::{Deserialize, Serialize};
 
+use crate::Claims;
+use crate::intoto::SIGN_PREDICATE;
+
 /// `critical.type` of an image signature.
 pub const TYPE: &str = "cosign container image signature";
 
@@ -84,29 +87,42 @@ impl SimpleSigning {
         escaped.into_bytes()
     }
 
-    /// The digest claimed.
-    pub fn digest(&self) -> &Digest {
-        &self.critical.image.docker_manifest_digest
-    }
-
-    /// The repository claimed, as written.
-    pub fn docker_reference(&self) -> &str {
-        &self.critical.identity.docker_reference
-    }
-
-    /// The annotation claimed under `key`, of whatever JSON type.
-    pub fn annotation(&self, key: &str) -> Option<&serde_json::Value> {
-        self.optional.as_ref()?.get(key)
+    /// What the payload claims about the image with `digest`.
+    pub fn claims_about(&self, digest: &Digest) -> Claims<'_> {
+        let Critical { identity, image, .. } = &self.critical;
+        Claims {
+            is_about_image: image.docker_manifest_digest == *digest,
+            digest: image.docker_manifest_digest.to_string(),
+            repository: Some(&identity.docker_reference),
+            annotations: self.optional.as_ref(),
+        }
     }
 }
 
-/// Why bytes are not the payload of an image signature.
+/// Why bytes are not the payload of an image signature, of either format.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
     /// Not JSON as civ accepts it, or not of the payload's form.
     #[error("signed payload is malformed: {0}")]
     Json(#[from] JsonError),
+    /// A statement about an image that does not say that it is signed.
+    #[error(
+        "signed statement is of type {found:?}, not {SIGN_PREDICATE:?}: an attestation is no signature"
+    )]
+    Predicate {
+        /// The predicate type found.
+        found: String,
+    },
+    /// Something else than an in-toto statement.
+    #[error("signed payload is a {found:?}, not an in-toto statement")]
+    Statement {
+        /// The type found.
+        found: String,
+    },
+    /// A statement about nothing, or about more than any real one.
+    #[error("signed statement has no subject, or too many")]
+    Subjects,
     /// A payload with another meaning.
     #[error("signed payload is a {found:?}, not a {TYPE:?}")]
     Type {
@@ -142,7 +158,8 @@ mod tests {
                 .ends_with(r#""optional":{"a":"True","b":"\u003c\u0026\u003e\u2028","ü":"\"\\"}}"#)
         );
         let read = SimpleSigning::parse(&annotated).unwrap();
-        assert_eq!(read.annotation("b"), Some(&"<&>\u{2028}".into()));
+        let claims = read.claims_about(&image().digest);
+        assert_eq!(claims.annotation("b"), Some(&"<&>\u{2028}".into()));
     }
 
     #[test]
@@ -178,7 +195,8 @@ mod tests {
             let read = SimpleSigning::parse(&payload.to_bytes()).unwrap();
             prop_assert_eq!(&read, &payload);
             for (key, value) in annotations {
-                prop_assert_eq!(read.annotation(&key), Some(&value.into()));
+                let claims = read.claims_about(&image().digest);
+                prop_assert_eq!(claims.annotation(&key), Some(&value.into()));
             }
         }
 

@@ -5,7 +5,7 @@
 
 use civ_oci::{ImageId, Repository};
 use civ_policy::PolicyError;
-use civ_policy::cosign::{Key, NoStatement, Policy, Statement};
+use civ_policy::cosign::{Key, NoStatement, Policy, Statement, Validity};
 
 use crate::{KeyError, PublicKey};
 
@@ -24,6 +24,8 @@ pub struct TrustedKey {
     pub name: String,
     /// The key.
     pub key: PublicKey,
+    /// When its signatures count.
+    pub validity: Validity,
 }
 
 /// What a statement asks, and the keys that may answer.
@@ -69,7 +71,7 @@ impl TrustPolicy {
 
 fn parse_keys(statement: &Statement) -> Result<Vec<TrustedKey>, TrustPolicyError> {
     let mut keys: Vec<TrustedKey> = Vec::with_capacity(statement.keys.len());
-    for Key { name, public_key, .. } in &statement.keys {
+    for Key { name, public_key, validity, .. } in &statement.keys {
         let Some(pem) = public_key else {
             return Err(TrustPolicyError::Unpinned {
                 statement: statement.name.clone(),
@@ -89,7 +91,7 @@ fn parse_keys(statement: &Statement) -> Result<Vec<TrustedKey>, TrustPolicyError
                 twin: twin.name.clone(),
             });
         }
-        keys.push(TrustedKey { name: name.clone(), key });
+        keys.push(TrustedKey { name: name.clone(), key, validity: *validity });
     }
     Ok(keys)
 }

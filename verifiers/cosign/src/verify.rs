@@ -1,19 +1,18 @@
 //! Is one of these signatures what the policy asks for?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
-use civ_oci::{Digest, ImageId, RegistryRead, Repository, Tag};
-use civ_policy::Evidence;
+use civ_oci::{Digest, ImageId, RegistryRead, Repository};
+use civ_policy::cosign::Validity;
+use civ_policy::{Evidence, UtcTime};
 
-use crate::signatures::PAYLOAD_MAX;
+use crate::signatures::{Problem, StoredSignatures, Unreadable, UntrustedContent};
 use crate::{
-    ClaimError, PayloadError, SignatureSet, SimpleSigning, Trust, TrustedKey, UntrustedSignature,
-    check_claims,
+    ClaimError, ImageStatement, PayloadError, SimpleSigning, Trust, TrustedKey, UntrustedSignature,
+    check_claims, dsse,
 };
 
-/// The most distinct payloads fetched for one verdict, so that it stays within its requests.
-const PAYLOADS_MAX: usize = 4;
 /// The most checks of one key against one signature for one verdict. An RSA check takes up to about
 /// two milliseconds.
 const CHECKS_MAX: usize = 1_000;
@@ -40,137 +39,157 @@ impl fmt::Display for VerifiedImage {
     }
 }
 
-/// Checks the signatures in `set`, until enough distinct keys of `trust` have signed `image`.
+/// Checks the signatures in `stored`, one by one, until enough distinct keys of `trust` have signed
+/// `image`. `now` is what the clock says.
 ///
-/// A signature counts only if all of this holds for it alone: a trusted key made it over the exact
-/// bytes of its payload, and that payload makes every claim asked for. Payloads that are not inline
-/// are fetched from `registry`, each once.
+/// A signature counts only if all of this holds for it alone: a trusted key, valid now, made it over
+/// the exact bytes of its payload, and that payload makes every claim asked for. No two signatures
+/// are ever put together, and none can spoil another.
 pub fn verify_signatures<R: RegistryRead>(
     trust: Trust<'_>,
     image: &ImageId,
-    set: &SignatureSet,
-    registry: &R,
+    now: UtcTime,
+    stored: StoredSignatures<'_, R>,
 ) -> Result<VerifiedImage, VerifyError<R::Error>> {
-    let mut payloads = Payloads { set, registry, fetched: BTreeMap::new() };
-    let mut signers = BTreeSet::new();
-    let mut closest: Option<Rejection> = None;
-    let mut fetch_failure = None;
-    let mut left_out = set.left_out;
+    let mut tally = Tally::default();
     let affordable = (CHECKS_MAX / trust.keys.len().max(1)).max(1);
-    for (index, untrusted) in set.signatures.iter().enumerate() {
-        if index >= affordable {
-            left_out += set.signatures.len() - index;
-            break;
-        }
-        let rejection = match payloads.get(untrusted) {
-            Ok(payload) => match verify_one(trust, image, untrusted, payload) {
-                Ok(key) => {
-                    signers.insert(key.name.clone());
-                    if signers.len() >= trust.statement.threshold {
-                        return Ok(VerifiedImage {
-                            image: image.clone(),
-                            statement: trust.statement.name.clone(),
-                            keys: signers,
-                        });
-                    }
-                    continue;
-                }
-                Err(rejection) => rejection,
-            },
-            Err(PayloadFetchError::TooLarge) => {
-                Rejection::PayloadTooLarge { size: untrusted.payload_size }
-            }
-            Err(PayloadFetchError::TooMany) => {
-                left_out += 1;
+    for found in stored {
+        let untrusted = match found {
+            Ok(untrusted) if tally.looked_at >= affordable => {
+                drop(untrusted);
+                tally.left_out += 1;
                 continue;
             }
-            Err(PayloadFetchError::Registry(error)) => {
-                fetch_failure.get_or_insert(error);
+            Ok(untrusted) => untrusted,
+            Err(unreadable) => {
+                tally.pass_over(unreadable);
                 continue;
             }
-            Err(PayloadFetchError::FailedBefore) => continue,
         };
-        if closest.as_ref().is_none_or(|known| rejection.rank() > known.rank()) {
-            closest = Some(rejection);
+        tally.looked_at += 1;
+        match verify_one(trust, image, now, &untrusted) {
+            Ok(key) => {
+                tally.signers.insert(key.name.clone());
+                if tally.signers.len() >= trust.statement.threshold {
+                    return Ok(VerifiedImage {
+                        image: image.clone(),
+                        statement: trust.statement.name.clone(),
+                        keys: tally.signers,
+                    });
+                }
+            }
+            Err(rejection) => tally.reject(rejection),
         }
     }
-    // What could not be read might have been the one that was missing: say so first.
-    if let Some(error) = fetch_failure {
-        return Err(VerifyError::Registry(error));
-    }
-    let looked_at = set.signatures.len() + set.left_out - left_out;
-    if left_out > 0 {
-        return Err(VerifyError::TooManySignatures { looked_at, left_out });
-    }
-    if !signers.is_empty() {
-        return Err(VerifyError::Threshold {
-            signers,
-            threshold: trust.statement.threshold,
-            statement: trust.statement.name.clone(),
-        });
-    }
-    Err(VerifyError::Rejected {
-        closest: closest.unwrap_or_else(|| Rejection::no_trusted_key(trust)),
-        looked_at,
-    })
+    Err(tally.into_error(trust, image))
 }
 
 fn verify_one<'policy>(
     trust: Trust<'policy>,
     image: &ImageId,
+    now: UtcTime,
     untrusted: &UntrustedSignature,
-    payload: &[u8],
 ) -> Result<&'policy TrustedKey, Rejection> {
-    let key = trust
-        .keys
-        .iter()
-        .find(|trusted| trusted.key.verify_signature(payload, &untrusted.signature).is_ok())
-        .ok_or_else(|| Rejection::no_trusted_key(trust))?;
-    // Only now is the payload worth parsing.
-    let payload = SimpleSigning::parse(payload)?;
-    check_claims(trust.statement, image, &payload)?;
-    Ok(key)
-}
-
-/// The payloads of a set, fetched when first needed.
-struct Payloads<'a, R: RegistryRead> {
-    set: &'a SignatureSet,
-    registry: &'a R,
-    /// `None` for one that could not be had: it is not asked for again.
-    fetched: BTreeMap<Digest, Option<Vec<u8>>>,
-}
-
-enum PayloadFetchError<E> {
-    FailedBefore,
-    Registry(E),
-    TooLarge,
-    TooMany,
-}
-
-impl<'a, R: RegistryRead> Payloads<'a, R> {
-    fn get(&mut self, of: &'a UntrustedSignature) -> Result<&[u8], PayloadFetchError<R::Error>> {
-        if let Some(inline) = &of.inline_payload {
-            return Ok(inline);
+    match &untrusted.content {
+        UntrustedContent::SimpleSigning(payload) => {
+            let key = verify_with_any(trust, payload, &untrusted.signature)?;
+            // Only now is the payload worth parsing.
+            let payload = SimpleSigning::parse(payload)?;
+            check_claims(trust.statement, image, &payload.claims_about(&image.digest))?;
+            check_validity(key, now)
         }
-        if of.payload_size > PAYLOAD_MAX {
-            return Err(PayloadFetchError::TooLarge);
+        UntrustedContent::Bundle(bundle) => {
+            let signed = dsse::pre_authentication_encoding(dsse::IN_TOTO, &bundle.payload);
+            let key = verify_with_any(trust, &signed, &untrusted.signature)?;
+            let payload = ImageStatement::parse(&bundle.payload)?;
+            check_claims(trust.statement, image, &payload.claims_about(&image.digest))?;
+            check_validity(key, now)
         }
-        if !self.fetched.contains_key(&of.payload_digest) {
-            if self.fetched.len() >= PAYLOADS_MAX {
-                return Err(PayloadFetchError::TooMany);
+    }
+}
+
+fn verify_with_any<'policy>(
+    trust: Trust<'policy>,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<&'policy TrustedKey, Rejection> {
+    let verifies = |trusted: &&TrustedKey| trusted.key.verify_signature(message, signature).is_ok();
+    trust.keys.iter().find(verifies).ok_or_else(|| {
+        let names: Vec<String> =
+            trust.keys.iter().map(|trusted| format!("{:?}", trusted.name)).collect();
+        Rejection::NoTrustedKey { keys: names.join(" or ") }
+    })
+}
+
+fn check_validity(key: &TrustedKey, now: UtcTime) -> Result<&TrustedKey, Rejection> {
+    if key.validity.contains(now) {
+        Ok(key)
+    } else {
+        Err(Rejection::NotValidNow { key: key.name.clone(), validity: key.validity, now })
+    }
+}
+
+/// What the signatures looked at came to.
+struct Tally<E> {
+    signers: BTreeSet<String>,
+    closest: Option<Rejection>,
+    fetch_failure: Option<E>,
+    looked_at: usize,
+    left_out: usize,
+}
+
+impl<E> Default for Tally<E> {
+    fn default() -> Self {
+        Self {
+            signers: BTreeSet::new(),
+            closest: None,
+            fetch_failure: None,
+            looked_at: 0,
+            left_out: 0,
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> Tally<E> {
+    fn pass_over(&mut self, unreadable: Unreadable<E>) {
+        match unreadable {
+            Unreadable::Registry(error) => {
+                self.fetch_failure.get_or_insert(error);
             }
-            let payload = self.registry.blob(&self.set.repository, &of.payload_digest, PAYLOAD_MAX);
-            let (payload, failure) = match payload {
-                Ok(payload) => (Some(payload), None),
-                Err(error) => (None, Some(error)),
+            Unreadable::Problem(Problem::LeftOut { count }) => self.left_out += count,
+            Unreadable::Problem(problem) => self.reject(Rejection::Unreadable(problem)),
+        }
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        if self.closest.as_ref().is_none_or(|known| rejection.rank() > known.rank()) {
+            self.closest = Some(rejection);
+        }
+    }
+
+    fn into_error(self, trust: Trust<'_>, image: &ImageId) -> VerifyError<E> {
+        let Self { signers, closest, fetch_failure, looked_at, left_out } = self;
+        // What could not be read might have been the one that was missing: say so first.
+        if let Some(error) = fetch_failure {
+            return VerifyError::Registry(error);
+        }
+        if left_out > 0 {
+            return VerifyError::TooManySignatures { looked_at, left_out };
+        }
+        if !signers.is_empty() {
+            return VerifyError::Threshold {
+                signers,
+                threshold: trust.statement.threshold,
+                statement: trust.statement.name.clone(),
             };
-            self.fetched.insert(of.payload_digest.clone(), payload);
-            if let Some(error) = failure {
-                return Err(PayloadFetchError::Registry(error));
-            }
         }
-        let fetched = self.fetched.get(&of.payload_digest).and_then(Option::as_deref);
-        fetched.ok_or(PayloadFetchError::FailedBefore)
+        match closest {
+            Some(closest) => VerifyError::Rejected { closest: Box::new(closest), looked_at },
+            None => VerifyError::Unsigned {
+                repository: trust.signature_repository(image).clone(),
+                digest: image.digest.clone(),
+            },
+        }
     }
 }
 
@@ -187,33 +206,36 @@ pub enum Rejection {
         /// The names of the keys tried.
         keys: String,
     },
+    /// The key that made it does not count today.
+    #[error("key {key:?} is valid {}; the clock says {now}", Window(*validity))]
+    NotValidNow {
+        /// The key.
+        key: String,
+        /// When it counts.
+        validity: Validity,
+        /// The time by this machine's clock.
+        now: UtcTime,
+    },
     /// A trusted key signed something else than an image.
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    /// The payload is larger than civ reads.
-    #[error("limit reached: payload of {size} bytes is larger than {PAYLOAD_MAX}")]
-    PayloadTooLarge {
-        /// The length stated.
-        size: u64,
-    },
+    /// It cannot be read as a signature.
+    #[error(transparent)]
+    Unreadable(#[from] Problem),
 }
 
 impl Rejection {
-    fn no_trusted_key(trust: Trust<'_>) -> Self {
-        let names: Vec<String> =
-            trust.keys.iter().map(|trusted| format!("{:?}", trusted.name)).collect();
-        Self::NoTrustedKey { keys: names.join(" or ") }
-    }
-
     /// How close the signature came: the reason names the closest.
     fn rank(&self) -> u8 {
         match self {
-            Self::NoTrustedKey { .. } => 0,
-            Self::PayloadTooLarge { .. } => 1,
-            Self::Payload(_) => 2,
-            Self::Claim(ClaimError::OtherDigest { .. }) => 3,
-            Self::Claim(ClaimError::OtherRepository { .. }) => 4,
-            Self::Claim(_) => 5,
+            Self::Unreadable(Problem::TooLarge { .. }) => 2,
+            Self::Unreadable(_) => 0,
+            Self::NoTrustedKey { .. } => 1,
+            Self::Payload(_) => 3,
+            Self::Claim(ClaimError::OtherDigest { .. }) => 4,
+            Self::Claim(ClaimError::NoRepository | ClaimError::OtherRepository { .. }) => 5,
+            Self::Claim(_) => 6,
+            Self::NotValidNow { .. } => 7,
         }
     }
 }
@@ -222,32 +244,6 @@ impl Rejection {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError<E: std::error::Error + 'static> {
-    /// The `.sig` tag holds something else than a manifest of signatures.
-    #[error("signatures unreadable: {repository}:{tag} is not an image manifest")]
-    Malformed {
-        /// Where.
-        repository: Repository,
-        /// Under which tag.
-        tag: Tag,
-    },
-    /// The `.sig` tag holds layers, and none of them is a signature.
-    #[error(
-        "signatures unreadable: none of {count} layers of {repository}:{tag} holds a well-formed signature"
-    )]
-    MalformedSignatures {
-        /// Where.
-        repository: Repository,
-        /// Under which tag.
-        tag: Tag,
-        /// How many layers there are.
-        count: usize,
-    },
-    /// cosign keeps no signatures for such a digest.
-    #[error("unsigned: cosign has no signature tag for {digest}; pull by its sha256 digest")]
-    NoSignatureTag {
-        /// The digest.
-        digest: Digest,
-    },
     /// The registry failed.
     #[error(transparent)]
     Registry(E),
@@ -255,7 +251,7 @@ pub enum VerifyError<E: std::error::Error + 'static> {
     #[error("{closest}{}", Others(*looked_at))]
     Rejected {
         /// The failure of the one that came closest.
-        closest: Rejection,
+        closest: Box<Rejection>,
         /// How many were looked at.
         looked_at: usize,
     },
@@ -271,7 +267,7 @@ pub enum VerifyError<E: std::error::Error + 'static> {
     },
     /// Those looked at do not suffice, and there are more.
     #[error(
-        "limit reached: the {looked_at} newest signatures do not suffice, and {left_out} more were not looked at; remove old ones"
+        "limit reached: {looked_at} signatures do not suffice, and {left_out} more were not looked at; remove old ones"
     )]
     TooManySignatures {
         /// How many were looked at.
@@ -308,5 +304,18 @@ impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.0.iter().map(String::as_str).collect();
         f.write_str(&names.join(", "))
+    }
+}
+
+struct Window(Validity);
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.after, self.0.before) {
+            (Some(after), Some(before)) => write!(f, "from {after} until {before}"),
+            (Some(after), None) => write!(f, "from {after}"),
+            (None, Some(before)) => write!(f, "until {before}"),
+            (None, None) => f.write_str("always"),
+        }
     }
 }

@@ -1,0 +1,397 @@
+//! Finding the signatures of an image: every place where cosign keeps them, one after the other, each
+//! read only when those before it did not suffice.
+//!
+//! | place | what is there | written by |
+//! |---|---|---|
+//! | the tag `sha256-<hex>.sig` | an image of simple-signing payloads | cosign 1 and 2, civ |
+//! | a referrer of the image | a bundle | cosign 3, civ |
+//! | a referrer of the image | an image of simple-signing payloads | cosign, experimentally |
+//!
+//! Referrers are listed by the registry, or where it does not offer that by an index under the tag
+//! `sha256-<hex>`. Whatever is malformed or cannot be read is passed on as such and spoils nothing
+//! else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use civ_oci::{
+    Descriptor, Digest, Document, ImageId, RegistryRead, Repository, Selector, StoredManifest, Tag,
+    media_type,
+};
+
+use self::referrers::Referrers;
+use self::sig_image::Layer;
+use crate::bundle::{BUNDLE_MAX, BUNDLE_PREFIX, BundleError, UntrustedBundle};
+
+mod referrers;
+mod sig_image;
+
+/// The layer annotation that holds a signature, in base64.
+pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
+/// The most signatures looked at in one image of signatures, from the newest; cosign reads 1,000,
+/// and nobody needs that many.
+pub const SIGNATURES_MAX: usize = 100;
+/// The most referrers looked at in a list.
+pub const REFERRERS_MAX: usize = 100;
+/// The largest simple-signing payload read, in bytes. Real ones have a few hundred; each is hashed
+/// once for every algorithm of every key.
+pub const PAYLOAD_MAX: u64 = 64 << 10;
+/// The most distinct payloads fetched for one verdict, so that it stays within its requests.
+const PAYLOADS_FETCHED_MAX: usize = 4;
+/// The most referrers fetched for one verdict, for the same reason.
+const REFERRERS_FETCHED_MAX: usize = 4;
+/// The most pages of a list of referrers read.
+const PAGES_MAX: usize = 3;
+
+/// A signature as stored, with what it signs. None of it is trusted.
+#[derive(Clone, Debug)]
+pub struct UntrustedSignature {
+    /// Where it was found.
+    pub place: Place,
+    /// The raw signature.
+    pub signature: Vec<u8>,
+    /// What it should be a signature of.
+    pub content: UntrustedContent,
+}
+
+/// What a signature signs, in one of cosign's two formats.
+#[derive(Clone, Debug)]
+pub enum UntrustedContent {
+    /// A simple-signing payload.
+    SimpleSigning(Arc<[u8]>),
+    /// The in-toto statement of a bundle.
+    Bundle(Box<UntrustedBundle>),
+}
+
+/// A place in a registry where signatures are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The repository.
+    pub repository: Repository,
+    /// The manifest in it.
+    pub name: Selector,
+}
+
+/// Reads the signatures of an image, as far as they are asked for: an iterator whose items take
+/// requests.
+#[derive(Debug)]
+pub struct StoredSignatures<'a, R: RegistryRead> {
+    registry: &'a R,
+    repository: &'a Repository,
+    digest: &'a Digest,
+    next_place: NextPlace,
+    pending: VecDeque<Pending>,
+    /// Payloads that several signatures sign, and `None` for one that could not be had.
+    payloads: BTreeMap<Digest, Option<Arc<[u8]>>>,
+    referrers_fetched: usize,
+}
+
+#[derive(Debug)]
+enum NextPlace {
+    SignatureTag,
+    Referrers,
+    None,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Layer(Place, Layer),
+    Referrer(Descriptor),
+    Problem(Problem),
+}
+
+/// What takes the place of a signature that cannot be looked at.
+#[derive(Debug)]
+pub enum Unreadable<E> {
+    /// The registry failed. What it did not give might have been the one that was missing.
+    Registry(E),
+    /// What is stored is not a signature, or is not looked at.
+    Problem(Problem),
+}
+
+/// What is wrong with a thing stored where signatures are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A referrer that says it is a bundle, and is none made with a key.
+    #[error("signature unreadable: bundle {place}: {source}")]
+    Bundle {
+        /// Where.
+        place: Place,
+        /// Why not.
+        source: BundleError,
+    },
+    /// There are more than civ looks at.
+    #[error("limit reached: {count} more signatures were not looked at")]
+    LeftOut {
+        /// How many.
+        count: usize,
+    },
+    /// Layers that should hold a signature.
+    #[error(
+        "signatures unreadable: none of {count} layers of {place} holds a well-formed signature"
+    )]
+    Layers {
+        /// Where.
+        place: Place,
+        /// How many.
+        count: usize,
+    },
+    /// Not what should be there.
+    #[error("signatures unreadable: {place} is not {expected}")]
+    Place {
+        /// Where.
+        place: Place,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// A payload or bundle is larger than civ reads.
+    #[error("limit reached: payload of {size} bytes is larger than {limit}")]
+    TooLarge {
+        /// The length stated.
+        size: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+}
+
+impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
+    /// The signatures of `image` in `repository`, which is the image's own unless a policy says
+    /// otherwise.
+    pub fn of(image: &'a ImageId, repository: &'a Repository, registry: &'a R) -> Self {
+        Self {
+            registry,
+            repository,
+            digest: &image.digest,
+            next_place: NextPlace::SignatureTag,
+            pending: VecDeque::new(),
+            payloads: BTreeMap::new(),
+            referrers_fetched: 0,
+        }
+    }
+
+    fn open_signature_tag(&mut self) -> Result<(), R::Error> {
+        let Some(tag) = Tag::of_signatures(self.digest) else { return Ok(()) };
+        let place = self.place(Selector::Tag(tag));
+        if let Some(manifest) = self.registry.manifest(self.repository, &place.name)? {
+            self.open_signature_image(place, &manifest);
+        }
+        Ok(())
+    }
+
+    /// The newest signature first: signers append.
+    fn open_signature_image(&mut self, place: Place, manifest: &StoredManifest) {
+        let Some(layers) = sig_image::parse(manifest) else {
+            let expected = "an image manifest";
+            self.pending.push_front(Pending::Problem(Problem::Place { place, expected }));
+            return;
+        };
+        let none_is_good = layers.signatures.is_empty() && layers.malformed > 0;
+        let malformed =
+            none_is_good.then(|| Problem::Layers { place: place.clone(), count: layers.malformed });
+        let left_out = (layers.left_out > 0).then_some(Problem::LeftOut { count: layers.left_out });
+        for problem in [left_out, malformed].into_iter().flatten() {
+            self.pending.push_front(Pending::Problem(problem));
+        }
+        for layer in layers.signatures {
+            self.pending.push_front(Pending::Layer(place.clone(), layer));
+        }
+    }
+
+    fn open_referrers(&mut self) -> Result<(), R::Error> {
+        let mut listed = match self.registry.referrers(self.repository, self.digest, None)? {
+            Some(first) => self.read_pages(first)?,
+            None => self.read_referrers_tag()?,
+        };
+        listed.sort();
+        self.pending.extend(listed.candidates.into_iter().map(Pending::Referrer));
+        if listed.left_out > 0 {
+            let problem = Problem::LeftOut { count: listed.left_out };
+            self.pending.push_back(Pending::Problem(problem));
+        }
+        Ok(())
+    }
+
+    fn read_pages(&self, first: civ_oci::ReferrersPage) -> Result<Referrers, R::Error> {
+        let mut listed = Referrers::default();
+        let mut page = Some(first);
+        for _ in 0..PAGES_MAX {
+            let Some(current) = page else { return Ok(listed) };
+            if let Some(referrers) = referrers::parse(&current.bytes) {
+                listed.extend(referrers);
+            }
+            page = match current.next {
+                Some(next) => self.registry.referrers(self.repository, self.digest, Some(&next))?,
+                None => None,
+            };
+        }
+        // There is at least one more in a page that was not read.
+        listed.left_out += usize::from(page.is_some());
+        Ok(listed)
+    }
+
+    /// cosign puts a copy of the image itself under this tag, which then lists no referrers.
+    fn read_referrers_tag(&self) -> Result<Referrers, R::Error> {
+        let tag = Selector::Tag(Tag::of_referrers(self.digest));
+        let index = self.registry.manifest(self.repository, &tag)?;
+        let index = index
+            .filter(|index| media_type::essence(&index.media_type) == media_type::OCI_INDEX)
+            .filter(|index| index.digest != *self.digest);
+        Ok(index.and_then(|index| referrers::parse(&index.bytes)).unwrap_or_default())
+    }
+
+    /// Fetches a referrer. One that holds a bundle is a signature; one that holds an image of
+    /// signatures becomes pending.
+    fn open_referrer(
+        &mut self,
+        referrer: &Descriptor,
+    ) -> Result<Option<UntrustedSignature>, Unreadable<R::Error>> {
+        if self.referrers_fetched == REFERRERS_FETCHED_MAX {
+            return Err(Problem::LeftOut { count: 1 }.into());
+        }
+        self.referrers_fetched += 1;
+        let place = self.place(Selector::Digest(referrer.digest.clone()));
+        let manifest = self.registry.manifest(self.repository, &place.name);
+        let Some(manifest) = manifest.map_err(Unreadable::Registry)? else {
+            return Err(Problem::Place { place, expected: "there" }.into());
+        };
+        let Ok(Document::Manifest(parsed)) = manifest.parse() else {
+            return Err(Problem::Place { place, expected: "an image manifest" }.into());
+        };
+        match parsed.layers.as_slice() {
+            [layer] if layer.media_type.starts_with(BUNDLE_PREFIX) => {
+                self.read_bundle(place, layer).map(Some)
+            }
+            _ => {
+                self.open_signature_image(place, &manifest);
+                Ok(None)
+            }
+        }
+    }
+
+    fn read_bundle(
+        &self,
+        place: Place,
+        layer: &Descriptor,
+    ) -> Result<UntrustedSignature, Unreadable<R::Error>> {
+        let bytes = match inline_content(layer, BUNDLE_MAX) {
+            Some(inline) => inline,
+            None if layer.size > BUNDLE_MAX => {
+                return Err(Problem::TooLarge { size: layer.size, limit: BUNDLE_MAX }.into());
+            }
+            None => self
+                .registry
+                .blob(self.repository, &layer.digest, BUNDLE_MAX)
+                .map_err(Unreadable::Registry)?,
+        };
+        match UntrustedBundle::parse(&bytes) {
+            Ok(mut bundle) => Ok(UntrustedSignature {
+                place,
+                signature: std::mem::take(&mut bundle.signature),
+                content: UntrustedContent::Bundle(Box::new(bundle)),
+            }),
+            Err(source) => Err(Problem::Bundle { place, source }.into()),
+        }
+    }
+
+    /// A layer with its payload. `None` if that payload could not be had before.
+    fn read_layer(
+        &mut self,
+        place: Place,
+        layer: Layer,
+    ) -> Result<Option<UntrustedSignature>, Unreadable<R::Error>> {
+        let payload = match layer.inline_payload {
+            Some(inline) => Some(inline),
+            None => self.fetch_payload(&layer.payload_digest, layer.payload_size)?,
+        };
+        Ok(payload.map(|payload| UntrustedSignature {
+            place,
+            signature: layer.signature,
+            content: UntrustedContent::SimpleSigning(payload),
+        }))
+    }
+
+    fn fetch_payload(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Arc<[u8]>>, Unreadable<R::Error>> {
+        if size > PAYLOAD_MAX {
+            return Err(Problem::TooLarge { size, limit: PAYLOAD_MAX }.into());
+        }
+        if let Some(known) = self.payloads.get(digest) {
+            return Ok(known.clone());
+        }
+        if self.payloads.len() == PAYLOADS_FETCHED_MAX {
+            return Err(Problem::LeftOut { count: 1 }.into());
+        }
+        let fetched = self.registry.blob(self.repository, digest, PAYLOAD_MAX);
+        let (payload, failure) = match fetched {
+            Ok(payload) => (Some(Arc::from(payload)), None),
+            Err(error) => (None, Some(error)),
+        };
+        self.payloads.insert(digest.clone(), payload.clone());
+        match failure {
+            Some(error) => Err(Unreadable::Registry(error)),
+            None => Ok(payload),
+        }
+    }
+
+    fn place(&self, name: Selector) -> Place {
+        Place { repository: self.repository.clone(), name }
+    }
+}
+
+impl<R: RegistryRead> Iterator for StoredSignatures<'_, R> {
+    type Item = Result<UntrustedSignature, Unreadable<R::Error>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let read = match self.pending.pop_front() {
+                Some(Pending::Layer(place, layer)) => self.read_layer(place, layer),
+                Some(Pending::Referrer(referrer)) => self.open_referrer(&referrer),
+                Some(Pending::Problem(problem)) => Err(problem.into()),
+                None => {
+                    let (place, after) = match self.next_place {
+                        NextPlace::SignatureTag => {
+                            (self.open_signature_tag(), NextPlace::Referrers)
+                        }
+                        NextPlace::Referrers => (self.open_referrers(), NextPlace::None),
+                        NextPlace::None => return None,
+                    };
+                    self.next_place = after;
+                    place.map(|()| None).map_err(Unreadable::Registry)
+                }
+            };
+            if let Some(found) = read.transpose() {
+                return Some(found);
+            }
+        }
+    }
+}
+
+impl<E> From<Problem> for Unreadable<E> {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// The content that a descriptor holds inline, if it is short enough and has the descriptor's
+/// digest.
+fn inline_content(descriptor: &Descriptor, limit: u64) -> Option<Vec<u8>> {
+    let content = STANDARD.decode(descriptor.data.as_ref()?).ok()?;
+    let is_it = content.len() as u64 <= limit && descriptor.digest.check(&content).is_ok();
+    is_it.then_some(content)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Selector::Tag(tag) => write!(f, "{}:{tag}", self.repository),
+            Selector::Digest(digest) => write!(f, "{}@{digest}", self.repository),
+        }
+    }
+}
