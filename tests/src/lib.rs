@@ -15,6 +15,7 @@
     reason = "a harness that cannot do its work fails the test, by a panic that says what to do"
 )]
 
+pub mod bundling;
 pub mod civ;
 pub mod containerd;
 pub mod cosign;

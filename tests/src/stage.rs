@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gate::{self, Call, Outcome};
-use crate::image;
 use crate::signing::{Key, Layer, payload, signature_manifest};
+use crate::{bundling, image};
 
 /// The longest reason that the gate may print, in bytes.
 pub const REASON_MAX: usize = 300;
@@ -100,6 +100,50 @@ impl Stage {
         let tag = Tag::of_signatures(&image.digest).unwrap();
         let path = image.repository.path();
         self.registry.put_manifest(path, Some(tag.as_str()), media_type, bytes);
+    }
+
+    /// Attaches a bundle to the image, as cosign does, and returns the manifest's digest.
+    pub fn attach(&self, bundle: &Value) -> Digest {
+        let bytes = bundle.to_string().into_bytes();
+        self.registry.put_blob(self.image.repository.path(), bytes.clone());
+        self.attach_manifest(&bundling::bundle_manifest(&self.subject(), &bytes))
+    }
+
+    /// Attaches whatever the manifest holds, and lists it where the registry does not.
+    pub fn attach_manifest(&self, manifest: &Value) -> Digest {
+        let path = self.image.repository.path();
+        let bytes = manifest.to_string().into_bytes();
+        let digest = self.registry.put_manifest(path, None, image::MANIFEST, bytes.clone());
+        if self.registry.referrers(path, &self.image.digest).is_none() {
+            let mut entry = bundling::descriptor(image::MANIFEST, &bytes);
+            entry["artifactType"] = manifest["artifactType"].clone();
+            self.list_by_tag(&[entry]);
+        }
+        digest
+    }
+
+    /// Makes the index that stands in for the referrers API list these.
+    pub fn list_by_tag(&self, descriptors: &[Value]) {
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": image::INDEX,
+            "manifests": descriptors,
+        });
+        let tag = self.image.digest.to_string().replace(':', "-");
+        let path = self.image.repository.path();
+        self.registry.put_manifest(path, Some(&tag), image::INDEX, index.to_string());
+    }
+
+    /// The descriptor of the image.
+    pub fn subject(&self) -> Value {
+        let path = self.image.repository.path();
+        let manifest = self.registry.manifest(path, &self.image.digest.to_string()).unwrap();
+        bundling::descriptor(&manifest.media_type, &manifest.bytes)
+    }
+
+    /// Removes a manifest.
+    pub fn detach(&self, digest: &Digest) {
+        assert!(self.registry.delete(self.image.repository.path(), digest));
     }
 
     /// A statement that asks for a signature of one of these keys on every image of the registry.

@@ -4,10 +4,11 @@
 //! | module | what the attacker has |
 //! |---|---|
 //! | this one | the registry: nothing signed, something else in the slot, another image |
+//! | [`bundles`] | bundles attached to the image |
 //! | [`claims`] | a real signature that is about something else |
 //! | [`keys`] | keys of other kinds, too few keys, one key twice |
 //! | [`limits`] | patience: floods and large payloads |
-//! | [`mutation`] | a bit flip |
+//! | [`places`] | everything around a good signature |
 //! | [`tampering`] | bytes that look like a signature |
 
 #![allow(
@@ -17,10 +18,11 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod bundles;
 mod claims;
 mod keys;
 mod limits;
-mod mutation;
+mod places;
 mod tampering;
 
 use std::sync::LazyLock;
