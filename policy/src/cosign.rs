@@ -10,6 +10,7 @@ use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
 use serde::Deserialize;
 
 use crate::error::check_version;
+use crate::transparency::{Requirements, TimestampAuthority, TransparencyLog};
 use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable, UtcTime};
 
 /// A parsed and validated document. Whether its public keys are usable is for the cosign library to
@@ -37,6 +38,8 @@ pub struct Statement {
     pub signed_identity: SignedIdentity,
     /// Where the signatures are, if not beside the image (`COSIGN_REPOSITORY`).
     pub signature_repository: Option<Repository>,
+    /// What each signature must bear beside.
+    pub requirements: Requirements,
 }
 
 /// A key that may sign.
@@ -184,6 +187,8 @@ struct UntrustedStatement {
     annotations: Option<BTreeMap<String, String>>,
     signed_identity: Option<UntrustedIdentity>,
     signature_repository: Option<String>,
+    transparency_log: Option<TransparencyLog>,
+    timestamp_authority: Option<TimestampAuthority>,
 }
 
 #[derive(Deserialize)]
@@ -227,7 +232,9 @@ impl UntrustedStatement {
             || self.threshold.is_some()
             || self.annotations.is_some()
             || self.signed_identity.is_some()
-            || self.signature_repository.is_some();
+            || self.signature_repository.is_some()
+            || self.transparency_log.is_some()
+            || self.timestamp_authority.is_some();
         if level == Level::Skip && asks_for_something {
             return Err(PolicyError::SkipWithChecks { statement: self.name });
         }
@@ -266,6 +273,11 @@ impl UntrustedStatement {
             }
         };
         let signature_repository = self.signature_repository.map(repository).transpose()?;
+        let requirements = Requirements {
+            transparency_log: self.transparency_log,
+            timestamp_authority: self.timestamp_authority,
+        };
+        let requirements = requirements.validate(&self.name)?;
         Ok(Statement {
             level,
             keys,
@@ -273,6 +285,7 @@ impl UntrustedStatement {
             annotations: self.annotations.unwrap_or_default(),
             signed_identity,
             signature_repository,
+            requirements,
             name: self.name,
         })
     }

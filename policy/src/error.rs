@@ -75,9 +75,21 @@ pub enum PolicyError {
         /// The key.
         key: String,
     },
+    /// A statement asks for timestamps of no authority.
+    #[error("timestampAuthority of statement {statement:?} lists no certificateChains")]
+    NoCertificateChains {
+        /// The statement.
+        statement: String,
+    },
     /// A statement that checks signatures names no key.
     #[error("statement {statement:?} has no keys; only level \"skip\" needs none")]
     NoKeys {
+        /// The statement.
+        statement: String,
+    },
+    /// A statement asks for entries of no log.
+    #[error("transparencyLog of statement {statement:?} lists no publicKeys")]
+    NoLogKeys {
         /// The statement.
         statement: String,
     },

@@ -14,6 +14,7 @@
 //! | [`evidence`] | [`Evidence`]: why a pull may go on |
 //! | [`mod@file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
 //! | [`time`] | [`UtcTime`]: moments as policies write them |
+//! | [`transparency`] | [`transparency::Requirements`]: logs and timestamps that a statement asks for |
 //! | [`error`] | [`PolicyError`] |
 
 pub mod cosign;
@@ -25,6 +26,7 @@ pub mod kms;
 pub mod level;
 pub mod scope;
 pub mod time;
+pub mod transparency;
 
 pub use error::PolicyError;
 pub use evidence::{Evidence, Exempt};
