@@ -21,6 +21,7 @@
 //! | [`intoto`] | [`ImageStatement`]: what cosign 3 signs |
 //! | [`dsse`] | how a statement is signed together with its type |
 //! | [`claims`] | [`check_claims`]: what a payload must say |
+//! | [`transparency`] | [`Transparency`]: log entries and timestamps that a policy asks for |
 //! | [`verify`] | [`verify_signatures`], [`VerifiedImage`] |
 
 pub mod bundle;
@@ -30,6 +31,7 @@ pub mod intoto;
 pub mod keys;
 pub mod payload;
 pub mod signatures;
+pub mod transparency;
 pub mod trust;
 pub mod verify;
 
@@ -39,5 +41,6 @@ pub use intoto::ImageStatement;
 pub use keys::{KeyError, PublicKey, SignatureError};
 pub use payload::{PayloadError, SimpleSigning};
 pub use signatures::{StoredSignatures, UntrustedSignature};
+pub use transparency::Transparency;
 pub use trust::{Trust, TrustPolicy, TrustPolicyError, TrustedKey};
 pub use verify::{Rejection, VerifiedImage, VerifyError, verify_signatures};
