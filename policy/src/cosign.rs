@@ -10,8 +10,9 @@ use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
 use serde::Deserialize;
 
 use crate::error::check_version;
+use crate::kms_cache::UntrustedKmsCache;
 use crate::transparency::{Requirements, TimestampAuthority, TransparencyLog};
-use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable, UtcTime};
+use crate::{Exempt, KmsCache, KmsKeyRef, Level, PolicyError, ScopeTable, UtcTime};
 
 /// A parsed and validated document. Whether its public keys are usable is for the cosign library to
 /// say, which knows algorithms; this crate links no cryptography.
@@ -19,6 +20,7 @@ use crate::{Exempt, KmsKeyRef, Level, PolicyError, ScopeTable, UtcTime};
 pub struct Policy {
     statements: Vec<Statement>,
     scopes: ScopeTable,
+    kms_cache: KmsCache,
 }
 
 /// What is asked of the images of some repositories.
@@ -47,9 +49,9 @@ pub struct Statement {
 pub struct Key {
     /// The key's name, unique in its statement; operators see it in reasons.
     pub name: String,
-    /// The KMS key, as far as it is named.
+    /// The KMS key, as far as it is named. Without a public key, it is named by an ARN.
     pub kms: Option<KmsKeyRef>,
-    /// The public key in PEM, as far as it is pinned.
+    /// The public key in PEM, as far as it is pinned. It counts whatever `kms` says.
     pub public_key: Option<String>,
     /// When its signatures count.
     pub validity: Validity,
@@ -137,7 +139,8 @@ impl Policy {
             scopes.add(statements.len(), &untrusted.name, &untrusted.registry_scopes)?;
             statements.push(untrusted.validate()?);
         }
-        Ok(Self { statements, scopes })
+        let kms_cache = document.kms_cache.unwrap_or_default().validate()?;
+        Ok(Self { statements, scopes, kms_cache })
     }
 
     /// The statement whose scope describes `image`'s repository most closely.
@@ -146,6 +149,11 @@ impl Policy {
             .find(&image.repository)
             .and_then(|index| self.statements.get(index))
             .ok_or_else(|| NoStatement { repository: image.repository.clone() })
+    }
+
+    /// How long what KMS says of a key that is not pinned is used.
+    pub fn kms_cache(&self) -> KmsCache {
+        self.kms_cache
     }
 
     /// All statements, in the document's order.
@@ -174,6 +182,7 @@ pub struct NoStatement {
 struct Untrusted {
     version: String,
     trust_policies: Vec<UntrustedStatement>,
+    kms_cache: Option<UntrustedKmsCache>,
 }
 
 #[derive(Deserialize)]
@@ -305,6 +314,11 @@ fn validate_keys(keys: Vec<UntrustedKey>, statement: &str) -> Result<Vec<Key>, P
             let kms = key.kms.map(|text| text.parse()).transpose().map_err(|source| {
                 PolicyError::Kms { statement: statement.clone(), key: name.clone(), source }
             })?;
+            // What an id or an alias names depends on whose credentials ask.
+            let by_arn = kms.as_ref().is_none_or(|kms: &KmsKeyRef| kms.region().is_some());
+            if key.public_key.is_none() && !by_arn {
+                return Err(PolicyError::KmsWithoutArn { statement, key: name });
+            }
             let validity = Validity { after: key.valid_after, before: key.valid_before };
             if let (Some(after), Some(before)) = (validity.after, validity.before)
                 && after >= before
@@ -348,7 +362,7 @@ mod tests {
             r#"{"name":"p","registryScopes":["r.io/prod/**"],
                 "signatureVerification":{"level":"audit"},
                 "keys":[{"name":"a","publicKey":"PEM","validBefore":"2026-12-01T00:00:00Z"},
-                        {"name":"b","kms":"awskms:///alias/b"}],
+                        {"name":"b","kms":"awskms:///arn:aws:kms:eu-west-1:111111111111:alias/b"}],
                 "threshold":2,"annotations":{"e2e-tests-passed":"True"},
                 "signedIdentity":{"type":"remapIdentity","prefix":"r.io/prod","signedPrefix":"o.io"},
                 "signatureRepository":"s.io/signatures"},
@@ -394,6 +408,8 @@ mod tests {
             with(r#""keys":[]"#),
             with(r#""keys":[{"name":"k"}]"#),
             with(r#""keys":[{"name":"k","kms":"alias/x"}]"#),
+            with(r#""keys":[{"name":"k","kms":"awskms:///alias/x"}]"#),
+            with(r#""keys":[{"name":"k","kms":"awskms:///1234abcd-12ab-34cd-56ef-1234567890ab"}]"#),
             with(r#""keys":[{"name":"k","publicKey":"P","algorithm":"none"}]"#),
             with(r#""keys":[{"name":"k","publicKey":"P","validAfter":"2026-11-21"}]"#),
             with(
@@ -420,6 +436,39 @@ mod tests {
             assert!(policy(&statements).is_err(), "{statements}");
         }
         assert!(policy(&with(&format!(r#""keys":[{KEY}]"#))).is_ok());
+        let pinned = r#""keys":[{"name":"k","kms":"awskms:///alias/x","publicKey":"PEM"}]"#;
+        assert!(policy(&with(pinned)).is_ok());
+    }
+
+    #[test]
+    fn a_kms_key_that_is_not_pinned_is_named_by_its_arn() {
+        let key = r#""keys":[{"name":"k","kms":"awskms:///alias/x"}]"#;
+        let error = policy(&format!(r#"{{"name":"p","registryScopes":["*"],{STRICT},{key}}}"#));
+        let error = error.unwrap_err().to_string();
+        for words in ["\"k\" of statement \"p\"", "ARN", "civ policy pin"] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn says_how_long_an_answer_of_kms_is_used() {
+        let policy = |cache: &str| {
+            let statement =
+                format!(r#"{{"name":"p","registryScopes":["*"],{STRICT},"keys":[{KEY}]}}"#);
+            let document = format!(r#"{{"version":"1.0","trustPolicies":[{statement}]{cache}}}"#);
+            Policy::parse(document.as_bytes()).map(|policy| policy.kms_cache())
+        };
+        assert_eq!(policy("").unwrap(), KmsCache::default());
+        let cache = policy(r#","kmsCache":{"maxAge":"90m","useStale":true}"#).unwrap();
+        assert_eq!((cache.max_age.as_secs(), cache.use_stale), (90 * 60, true));
+        for wrong in [
+            r#","kmsCache":{"maxAge":"90m","useStale":"yes"}"#,
+            r#","kmsCache":{"maxAge":"90m","more":1}"#,
+            r#","kmsCache":{"maxAge":90}"#,
+            r#","kmsCache":{"maxAge":"8d"}"#,
+        ] {
+            assert!(policy(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -65,6 +65,24 @@ pub enum PolicyError {
         /// What is wrong with it.
         source: KmsKeyRefError,
     },
+    /// How long an answer of KMS may be used is not said as it should be.
+    #[error(
+        "kmsCache: {text:?} is no maxAge; write a number and s, m, h or d, at least 1s and at most 7d"
+    )]
+    KmsCacheAge {
+        /// The age as written.
+        text: String,
+    },
+    /// A KMS key without a public key is named by something else than an ARN.
+    #[error(
+        "key {key:?} of statement {statement:?} has no \"publicKey\", and its \"kms\" is no ARN, so which key it is depends on who asks; write the ARN, or let civ policy pin write the public key"
+    )]
+    KmsWithoutArn {
+        /// The statement.
+        statement: String,
+        /// The key.
+        key: String,
+    },
     /// A key's validity ends before it begins.
     #[error(
         "key {key:?} of statement {statement:?} is never valid: validBefore must be later than validAfter"

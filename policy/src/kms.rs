@@ -6,6 +6,16 @@ use std::str::FromStr;
 
 const SCHEME: &str = "awskms://";
 
+/// Where the public key of a KMS key comes from. The libraries that decide are written against this
+/// trait and hold no socket; `civ-aws` implements it for a node, the dispatcher for its user.
+pub trait KeySource {
+    /// Why there is no answer.
+    type Error: std::error::Error + 'static;
+
+    /// The public key of `key`, and of no other, as KMS gives it: DER of a `SubjectPublicKeyInfo`.
+    fn public_key(&self, key: &KmsKeyRef) -> Result<Vec<u8>, Self::Error>;
+}
+
 /// A reference to a KMS key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KmsKeyRef {
@@ -21,7 +31,8 @@ impl KmsKeyRef {
         text.starts_with(SCHEME)
     }
 
-    /// The `host[:port]` of a KMS endpoint other than the region's own; it is spoken to over https.
+    /// The `host[:port]` of a KMS endpoint other than the region's own. It is spoken to over https,
+    /// or over http on loopback.
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
@@ -34,6 +45,11 @@ impl KmsKeyRef {
     /// The region that an ARN names.
     pub fn region(&self) -> Option<&str> {
         self.region.as_deref()
+    }
+
+    /// The partition that an ARN names: `aws`, `aws-cn`, ….
+    pub fn partition(&self) -> Option<&str> {
+        self.key.strip_prefix("arn:")?.split(':').next()
     }
 
     /// Can somebody point this reference to another key without changing it?

@@ -9,7 +9,8 @@
 //! | [`cosign`] | the document of `cosign-image-verifier` |
 //! | [`digestion`] | the document of `digestion-image-verifier`, Bottlerocket's unchanged |
 //! | [`scope`] | [`Scope`]: which repositories a statement is for, and which statement wins |
-//! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references |
+//! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references; [`KeySource`]: who knows their public keys |
+//! | [`kms_cache`] | [`KmsCache`]: how long an answer of KMS is used |
 //! | [`level`] | [`Level`]: what a failed check leads to |
 //! | [`evidence`] | [`Evidence`]: why a pull may go on |
 //! | [`mod@file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
@@ -23,6 +24,7 @@ pub mod error;
 pub mod evidence;
 pub mod file;
 pub mod kms;
+pub mod kms_cache;
 pub mod level;
 pub mod scope;
 pub mod time;
@@ -31,7 +33,8 @@ pub mod transparency;
 pub use error::PolicyError;
 pub use evidence::{Evidence, Exempt};
 pub use file::{PolicyFile, PolicyFileError};
-pub use kms::KmsKeyRef;
+pub use kms::{KeySource, KmsKeyRef};
+pub use kms_cache::KmsCache;
 pub use level::Level;
 pub use scope::{Scope, ScopeTable};
 pub use time::UtcTime;
