@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind::PermissionDenied;
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,8 @@ use ureq::http::{Response, Uri};
 use ureq::{Agent, Body};
 
 use crate::error::TokenProblem;
-use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, link, transport};
+use crate::transport::{self, read_bounded};
+use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, link};
 
 /// How long to wait before a request is repeated, unless the registry says how long.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -75,12 +75,11 @@ impl Client {
     /// A client for the registry that holds `repository`. Nothing is sent yet.
     pub fn new(repository: &Repository, options: Options) -> Result<Self, Error> {
         let endpoint = Endpoint::of(repository);
-        let agent = transport::agent(&endpoint, &options.limits, options.authorities).map_err(
-            |source| Error::Unreachable {
+        let agent = transport::agent(endpoint.authority(), &options.limits, options.authorities)
+            .map_err(|source| Error::Unreachable {
                 what: repository.to_string(),
                 source: ureq::Error::Other(Box::new(source)),
-            },
-        )?;
+            })?;
         Ok(Self {
             endpoint,
             agent,
@@ -474,17 +473,6 @@ fn read_answer(
         Ok(None) => Err(Error::TooLarge { what: query.what.to_owned(), limit: query.limit }),
         Err(source) => Err(client.transport_error(query, source)),
     }
-}
-
-/// The whole body, or `None` if it has more than `limit` bytes. No more than that is read.
-fn read_bounded(response: Response<Body>, limit: u64) -> Result<Option<Vec<u8>>, ureq::Error> {
-    let mut body = response.into_body();
-    if body.content_length().is_some_and(|length| length > limit) {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    body.as_reader().take(limit + 1).read_to_end(&mut bytes).map_err(ureq::Error::from)?;
-    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 /// An address without its query, in which there may be a signature that gives access, and without

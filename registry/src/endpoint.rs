@@ -19,19 +19,17 @@ pub struct Endpoint {
 impl Endpoint {
     /// The registry that holds `repository`.
     pub fn of(repository: &Repository) -> Self {
-        let authority = match repository.host() {
-            DOCKER_HUB => DOCKER_HUB_REGISTRY,
-            host => host,
-        };
+        match repository.host() {
+            DOCKER_HUB => Self::at(DOCKER_HUB_REGISTRY),
+            host => Self::at(host),
+        }
+    }
+
+    /// The server at `authority`, which is a host and perhaps a port.
+    pub fn at(authority: &str) -> Self {
         let (host, port) = split_port(authority);
         let scheme = if is_loopback(host) && port != Some("443") { "http" } else { "https" };
         Self { scheme, authority: authority.to_owned() }
-    }
-
-    /// A registry on loopback with TLS, which no repository's name leads to.
-    #[cfg(test)]
-    pub(crate) fn with_tls(authority: String) -> Self {
-        Self { scheme: "https", authority }
     }
 
     /// `http` or `https`.

@@ -10,17 +10,17 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use ureq::Agent;
 use ureq::config::Config;
-use ureq::http::Uri;
+use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, TcpConnector,
     Transport, TransportAdapter,
 };
+use ureq::{Agent, Body};
 
 use crate::roots::LazyRoots;
-use crate::{Endpoint, Limits, guard};
+use crate::{Limits, guard};
 
 const USER_AGENT: &str = concat!("civ/", env!("CARGO_PKG_VERSION"));
 /// Larger than a header may be, which is read from it whole. ureq's own default is 128 KiB, zeroed at
@@ -28,10 +28,11 @@ const USER_AGENT: &str = concat!("civ/", env!("CARGO_PKG_VERSION"));
 const INPUT_BUFFER: usize = 32 << 10;
 const OUTPUT_BUFFER: usize = 8 << 10;
 
-/// An agent for the registry at `endpoint`. The authorities are the system's, or those in
-/// `authorities`.
-pub(crate) fn agent(
-    endpoint: &Endpoint,
+/// An agent for the server at `authority`, the only one that may be within this machine. It follows
+/// no redirects and takes every status for an answer. The certificate authorities are the system's,
+/// or those in `authorities`.
+pub fn agent(
+    authority: &str,
     limits: &Limits,
     authorities: Option<PathBuf>,
 ) -> Result<Agent, rustls::Error> {
@@ -50,11 +51,20 @@ pub(crate) fn agent(
         .build();
     let connector =
         ().chain(TcpConnector::default()).chain(Tls { config: tls_config(authorities)? });
-    let resolver = GuardedResolver {
-        registry: endpoint.authority().to_owned(),
-        resolver: DefaultResolver::default(),
-    };
+    let resolver =
+        GuardedResolver { registry: authority.to_owned(), resolver: DefaultResolver::default() };
     Ok(Agent::with_parts(config, connector, resolver))
+}
+
+/// The whole body, or `None` if it has more than `limit` bytes. No more than that is read.
+pub fn read_bounded(response: Response<Body>, limit: u64) -> Result<Option<Vec<u8>>, ureq::Error> {
+    let mut body = response.into_body();
+    if body.content_length().is_some_and(|length| length > limit) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    body.as_reader().take(limit + 1).read_to_end(&mut bytes).map_err(ureq::Error::from)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
 fn tls_config(authorities: Option<PathBuf>) -> Result<Arc<ClientConfig>, rustls::Error> {
@@ -265,9 +275,9 @@ mod tests {
         for authority in trusted {
             writeln!(bundle, "{}", authority.pem()).unwrap();
         }
-        let endpoint = Endpoint::with_tls(format!("localhost:{port}"));
+        let authority = format!("localhost:{port}");
         let authorities = Some(bundle.path().to_owned());
-        let agent = agent(&endpoint, &Limits::default(), authorities).unwrap();
+        let agent = agent(&authority, &Limits::default(), authorities).unwrap();
         let request = agent.get(format!("https://localhost:{port}/"));
         let response = request.call().map_err(|error| error.to_string())?;
         response.into_body().read_to_string().map_err(|error| error.to_string())
@@ -306,8 +316,7 @@ mod tests {
 
     #[test]
     fn an_address_within_the_machine_is_reached_only_as_the_registry_itself() {
-        let endpoint = Endpoint::with_tls("r.example".to_owned());
-        let agent = agent(&endpoint, &Limits::default(), None).unwrap();
+        let agent = agent("r.example", &Limits::default(), None).unwrap();
         for host in ["localhost", "127.0.0.1", "[::1]", "169.254.169.254", "[::ffff:127.0.0.1]"] {
             let error = agent.get(format!("https://{host}:1/")).call().unwrap_err().to_string();
             assert!(error.contains("within this machine"), "{host}: {error}");
