@@ -32,6 +32,9 @@ pub struct Verifier {
     pub about: &'static str,
     /// Whether it resolves names, and so runs code of the C library's that reads the environment.
     pub resolves_names: bool,
+    /// The variables that it needs itself, and that can change no verdict but into a refusal. It does
+    /// not resolve names with any other set.
+    pub keeps: &'static [&'static str],
 }
 
 /// Enough for waiting. Given here, it is not taken from `RUST_MIN_STACK`.
@@ -48,7 +51,8 @@ pub fn answer(
     let started = Instant::now();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
-    let clean = if verifier.resolves_names { shed_environment(&program) } else { Ok(()) };
+    let clean =
+        if verifier.resolves_names { shed_environment(&program, verifier.keeps) } else { Ok(()) };
     let call = match Call::parse(arguments) {
         Ok(Call::Help) => return print(&help(verifier)),
         Ok(Call::Version) => {
@@ -76,17 +80,20 @@ pub fn answer(
     session.end(outcome)
 }
 
-/// Starts this program anew with no environment, if it has one.
+/// Starts this program anew with no environment but the variables in `keeps`, if it has more.
 ///
-/// containerd hands on its own environment. Our code reads none of it, but a static glibc loads
-/// plugins for name resolution from `LD_LIBRARY_PATH`, and resolvers take settings from variables.
-/// After this, none of them can change a verdict.
-fn shed_environment(program: &OsStr) -> Result<(), Refusal> {
-    if std::env::vars_os().next().is_none() {
+/// containerd hands on its own environment. Our code reads none of it but what is kept, but a static
+/// glibc loads plugins for name resolution from `LD_LIBRARY_PATH`, and resolvers take settings from
+/// variables. After this, none of them can change a verdict.
+fn shed_environment(program: &OsStr, keeps: &[&str]) -> Result<(), Refusal> {
+    let is_kept = |name: &OsStr| keeps.iter().any(|kept| name == *kept);
+    if std::env::vars_os().all(|(name, _)| is_kept(&name)) {
         return Ok(());
     }
     let arguments = std::env::args_os().skip(1);
-    let error = Command::new("/proc/self/exe").arg0(program).args(arguments).env_clear().exec();
+    let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
+    let mut anew = Command::new("/proc/self/exe");
+    let error = anew.arg0(program).args(arguments).env_clear().envs(kept).exec();
     Err(Refusal {
         exit: Exit::Internal,
         reason: format!("cannot start anew without an environment: {error}; is /proc mounted?"),

@@ -2,10 +2,12 @@
 //! with it what it has just signed, so there is one definition.
 //!
 //! It holds no socket, clock or environment: a registry is an argument
-//! ([`civ_oci::RegistryRead`]). A verdict takes these steps, in this order:
+//! ([`civ_oci::RegistryRead`]), and so is KMS ([`civ_policy::KeySource`]). A verdict takes these
+//! steps, in this order:
 //!
-//! 1. [`TrustPolicy::parse`]: the policy, with every key in it usable;
-//! 2. [`TrustPolicy::trust_for`]: what the closest statement asks of images of this repository;
+//! 1. [`TrustPolicy::parse`]: the policy, with every key that is written in it usable;
+//! 2. [`TrustPolicy::trust_for`]: what the closest statement asks of images of this repository, and
+//!    [`Trust::resolve`]: the keys that it leaves to KMS;
 //! 3. [`StoredSignatures`]: the signatures stored for the image's digest, none of them trusted;
 //! 4. [`verify_signatures`]: for each, the bytes first (is it a signature of a trusted key over this
 //!    payload?), then the claims (is the payload about this image, this repository, with these
@@ -13,7 +15,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`trust`] | [`TrustPolicy`], [`Trust`] |
+//! | [`trust`] | [`TrustPolicy`], [`Trust`], [`ResolvedTrust`] |
 //! | [`keys`] | [`PublicKey`]: which keys are accepted, and how each verifies |
 //! | [`signatures`] | [`StoredSignatures`]: the places where signatures are |
 //! | [`payload`] | [`SimpleSigning`]: what cosign 1 and 2 sign |
@@ -42,5 +44,7 @@ pub use keys::{KeyError, PublicKey, SignatureError};
 pub use payload::{PayloadError, SimpleSigning};
 pub use signatures::{StoredSignatures, UntrustedSignature};
 pub use transparency::Transparency;
-pub use trust::{Trust, TrustPolicy, TrustPolicyError, TrustedKey};
+pub use trust::{
+    KeyProblem, ResolvedTrust, Trust, TrustPolicy, TrustPolicyError, TrustedKey, UnresolvedKey,
+};
 pub use verify::{Rejection, VerifiedImage, VerifyError, verify_signatures};

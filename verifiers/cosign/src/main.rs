@@ -5,11 +5,12 @@ verdict on them. */
 
 use std::process::ExitCode;
 
+use civ_aws::{Environment, Lookup, Options as KmsOptions, PublicKeys, environment};
 use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
 use civ_cosign::{
     StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError, verify_signatures,
 };
-use civ_policy::Evidence;
+use civ_policy::{Evidence, KmsCache};
 use civ_registry::{Client, Error as RegistryError, client::Options};
 
 const COSIGN: Verifier = Verifier {
@@ -17,6 +18,7 @@ const COSIGN: Verifier = Verifier {
     version: env!("CARGO_PKG_VERSION"),
     about: "Allows a pull if the image is signed as its trust policy asks (cosign, AWS KMS).",
     resolves_names: true,
+    keeps: &environment::VARIABLES,
 };
 
 /// One for an image that civ signed. A threshold of keys whose bundles a registry keeps elsewhere
@@ -34,15 +36,42 @@ fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     record.step("statement", &[("level", &trust.statement.level)]);
     let outcome: Result<Box<dyn Evidence>, Refusal> = match trust.statement.exempt(&request.image) {
         Some(exempt) => Ok(Box::new(exempt)),
-        None => match verify(trust, request, record) {
+        None => match verify(trust, policy.kms_cache(), request, record) {
             Ok(verified) => Ok(Box::new(verified)),
-            Err(error) => Err(refusal(&error)),
+            Err(refusal) => Err(refusal),
         },
     };
     Verdict::at_level(trust.statement.level, request, outcome)
 }
 
 fn verify(
+    trust: Trust<'_>,
+    cache: KmsCache,
+    request: &Request,
+    record: &Record,
+) -> Result<VerifiedImage, Refusal> {
+    let environment = Environment::of(std::env::vars_os());
+    let note = |found: &Lookup<'_>| note_key(found, record);
+    let kms = PublicKeys::new(KmsOptions::until(request.deadline, environment, cache), &note);
+    let resolved = trust.resolve(&kms).map_err(Refusal::bad_policy)?;
+    record.step("keys", &[("policy", &trust.keys.len()), ("usable", &resolved.trust().keys.len())]);
+    if kms.requests() > 0 {
+        record.set("aws_requests", &kms.requests());
+    }
+    for key in &resolved.unresolved {
+        record.step("key", &[("from", &"nowhere"), ("problem", key)]);
+    }
+    if let Some(key) = resolved.too_few() {
+        return Err(Refusal::registry(key));
+    }
+    // Without a key, what is missing may be what that key has signed: say so first.
+    verify_with(resolved.trust(), request, record).map_err(|error| match &resolved.unresolved[..] {
+        [] => refusal(&error),
+        [key, ..] => Refusal::registry(format_args!("{key}; with the other keys: {error}")),
+    })
+}
+
+fn verify_with(
     trust: Trust<'_>,
     request: &Request,
     record: &Record,
@@ -55,6 +84,20 @@ fn verify(
     let outcome = verify_signatures(trust, &request.image, request.now, signatures);
     record.set("requests", &registry.requests());
     outcome
+}
+
+/// Where a key that is not in the policy came from, and what went wrong on the way.
+fn note_key(found: &Lookup<'_>, record: &Record) {
+    let age = found.age.as_secs();
+    let mut details: Vec<(_, &dyn ToString)> =
+        vec![("kms", found.key), ("from", &found.origin), ("age_s", &age)];
+    if let Some(problem) = &found.cache_problem {
+        details.push(("cache", problem));
+    }
+    if let Some(outage) = &found.outage {
+        details.push(("outage", outage));
+    }
+    record.step("key", &details);
 }
 
 fn refusal(error: &VerifyError<RegistryError>) -> Refusal {

@@ -12,6 +12,7 @@ const DIGESTION: Verifier = Verifier {
     version: env!("CARGO_PKG_VERSION"),
     about: "Allows a pull if the trust policy lists the image's digest.",
     resolves_names: false,
+    keeps: &[],
 };
 
 fn main() -> ExitCode {
