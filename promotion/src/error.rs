@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use civ_cosign::{TrustPolicyError, VerifyError};
+use civ_cosign::{KeyProblem, TrustPolicyError, UnresolvedKey, VerifyError};
 use civ_oci::{Digest, DocumentError, Reference};
 use civ_policy::cosign::NoStatement;
 
@@ -130,6 +130,9 @@ pub enum Cause {
     /// The key.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// A key of the policy is in KMS alone, and cannot be had.
+    #[error("{0}")]
+    TrustedKey(Box<UnresolvedKey<SignerError>>),
     /// More, larger or deeper than any real image.
     #[error("the image is made of more manifests than civ copies")]
     TooManyManifests,
@@ -165,7 +168,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match &*self.cause {
             Cause::Internal | Cause::Clock => Kind::Internal,
-            Cause::Signer(_) | Cause::Policy(_) => Kind::Key,
+            Cause::Signer(_) | Cause::Policy(_) | Cause::TrustedKey(_) => Kind::Key,
             Cause::Gate(error) if !matches!(**error, VerifyError::Registry(_)) => Kind::Refused,
             Cause::NoStatement(_) => Kind::Refused,
             Cause::NoTagOrDigest
@@ -184,6 +187,10 @@ impl Error {
             }
             Cause::Registry(error) => error.hint(),
             Cause::Signer(error) => error.hint(),
+            Cause::TrustedKey(key) => match &key.problem {
+                KeyProblem::Source(error) => error.hint(),
+                KeyProblem::Key(_) => None,
+            },
             Cause::ImmutableTag => {
                 Some("choose another tag; the image is there and signed, by digest")
             }

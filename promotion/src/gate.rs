@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::error::{Cause, Error, Step};
 use crate::plan::reference;
 use crate::registry::{Client, GateClient, RegistryError};
+use crate::signer::GateKeys;
 
 /// Why the gate does not let an image pass.
 pub type GateError = CosignError<RegistryError>;
@@ -73,25 +74,36 @@ pub async fn judge(
     policy: TrustPolicy,
     image: &ImageId,
 ) -> Result<Judgement, Error> {
-    let (registry, asked) = (client.gate(), image.clone());
-    let judged = tokio::task::spawn_blocking(move || decide(&policy, asked, &registry)).await;
+    let (registry, keys, asked) = (client.gate(), GateKeys::new(), image.clone());
+    let judged =
+        tokio::task::spawn_blocking(move || decide(&policy, asked, &registry, &keys)).await;
     let fail = |cause| Error::new(Step::Judge, reference(image), cause);
     judged.map_err(|_| fail(Cause::Internal))?.map_err(fail)
 }
 
-/// The steps of the verifier's main function.
-fn decide(policy: &TrustPolicy, image: ImageId, registry: &GateClient) -> Result<Judgement, Cause> {
+/// The steps of the verifier's main function. Whether a node gets a key that is not pinned cannot be
+/// known here; that the user does not is an error if the image is not let in by the others.
+fn decide(
+    policy: &TrustPolicy,
+    image: ImageId,
+    registry: &GateClient,
+    keys: &GateKeys,
+) -> Result<Judgement, Cause> {
     let trust = policy.trust_for(&image)?;
     let outcome = if let Some(exempt) = trust.statement.exempt(&image) {
         Outcome::Allowed(exempt.to_string())
     } else {
+        let resolved = trust.resolve(keys).map_err(Box::new)?;
         let repository = trust.signature_repository(&image);
         let signatures = StoredSignatures::of(&image, repository, registry);
-        match verify_signatures(trust, &image, now()?, signatures) {
-            Ok(proof) if *proof.image() == image => Outcome::Allowed(proof.to_string()),
-            Ok(_) => return Err(Cause::Internal),
-            Err(error) if trust.statement.level == Level::Audit => Outcome::Audited(error),
-            Err(error) => Outcome::Refused(error),
+        let verified = verify_signatures(resolved.trust(), &image, now()?, signatures);
+        let unresolved = resolved.unresolved.into_iter().next();
+        match (verified, unresolved) {
+            (Ok(proof), _) if *proof.image() == image => Outcome::Allowed(proof.to_string()),
+            (Ok(_), _) => return Err(Cause::Internal),
+            (Err(_), Some(key)) => return Err(Cause::TrustedKey(Box::new(key))),
+            (Err(error), None) if trust.statement.level == Level::Audit => Outcome::Audited(error),
+            (Err(error), None) => Outcome::Refused(error),
         }
     };
     Ok(Judgement { statement: trust.statement.name.clone(), outcome, image })

@@ -68,6 +68,14 @@ pub(crate) enum Verb {
   civ public-key --key awskms:///alias/release > release.pub")]
     PublicKey(PublicKey),
 
+    /// Prepare trust policies.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  civ policy pin trustpolicy.json"
+    )]
+    Policy(PolicyVerb),
+
     Demo(Demo),
 
     /// Print completions for a shell.
@@ -163,6 +171,37 @@ pub(crate) struct PublicKey {
     pub(crate) key: String,
 }
 
+/// What can be done with a trust policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Write the public keys of KMS keys into a trust policy, so that nodes ask AWS nothing.
+    ///
+    /// For each key with "kms" and without "publicKey", AWS KMS is asked with your credentials and
+    /// "publicKey" is added. The rest of the file stays as it is, byte for byte; the file is replaced
+    /// at once, and only by a policy that the gate accepts.
+    #[command(after_help = "Examples:
+  civ policy pin trustpolicy.json
+  civ policy pin trustpolicy.json --refresh --dry-run")]
+    Pin(Pin),
+}
+
+/// Arguments of `policy pin`.
+#[derive(Debug, Args)]
+pub(crate) struct Pin {
+    /// The trust policy of cosign-image-verifier.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Ask for pinned keys too, and replace those that KMS no longer gives.
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// Show what would be done, and write nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,8 +215,10 @@ mod tests {
     #[test]
     fn every_verb_shows_an_example() {
         for verb in Cli::command().get_subcommands() {
-            let help = verb.clone().render_help().to_string();
-            assert!(help.contains("Example"), "{}", verb.get_name());
+            for verb in std::iter::once(verb).chain(verb.get_subcommands()) {
+                let help = verb.clone().render_help().to_string();
+                assert!(help.contains("Example"), "{}", verb.get_name());
+            }
         }
     }
 }

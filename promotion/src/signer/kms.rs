@@ -9,8 +9,10 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{KeySpec, KeyUsageType, MessageType, SigningAlgorithmSpec};
 use civ_cosign::PublicKey;
 use civ_oci::text::one_line;
-use civ_policy::KmsKeyRef;
+use civ_policy::{KeySource, KmsKeyRef};
+use civ_registry::Endpoint;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 use super::SignerError;
 use crate::registry::root_cause;
@@ -46,7 +48,7 @@ impl Kms {
             loader = loader.region(Region::new(region.to_owned()));
         }
         if let Some(endpoint) = key.endpoint() {
-            loader = loader.endpoint_url(format!("https://{endpoint}"));
+            loader = loader.endpoint_url(Endpoint::at(endpoint).to_string());
         }
         let config = loader.load().await;
         if config.region().is_none() {
@@ -63,6 +65,10 @@ impl Kms {
             .send()
             .await
             .map_err(|error| KmsError::of("kms:GetPublicKey", key, &error))?;
+        if let Some(answered) = answer.key_id().filter(|arn| !is_answer_for(arn, key)) {
+            let (asked, answered) = (key.key_id().to_owned(), one_line(answered, MESSAGE_MAX));
+            return Err(KmsError::OtherKey { asked, answered }.into());
+        }
         let algorithm = algorithm(&answer)?;
         let spki = answer.public_key.ok_or(KmsError::Incomplete)?;
         let public_key = PublicKey::from_spki_der(spki.as_ref())?;
@@ -110,6 +116,33 @@ impl Kms {
             _ => &digest::SHA256,
         };
         (MessageType::Digest, digest::digest(hash, message).as_ref().to_vec())
+    }
+}
+
+/// A key named by its ARN answers to that alone.
+fn is_answer_for(answered: &str, key: &KmsKeyRef) -> bool {
+    key.is_alias() || key.region().is_none() || answered == key.key_id()
+}
+
+/// The public keys of KMS keys with the credentials of the environment, for the gate's code. Not to be
+/// used on a thread of the runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct GateKeys {
+    runtime: Handle,
+}
+
+impl GateKeys {
+    /// To be called on a thread of the runtime.
+    pub(crate) fn new() -> Self {
+        Self { runtime: Handle::current() }
+    }
+}
+
+impl KeySource for GateKeys {
+    type Error = SignerError;
+
+    fn public_key(&self, key: &KmsKeyRef) -> Result<Vec<u8>, SignerError> {
+        Ok(self.runtime.block_on(Kms::open(key))?.public_key.spki_der().to_vec())
     }
 }
 
@@ -183,6 +216,14 @@ pub enum KmsError {
     NotForSigning {
         /// The purpose.
         usage: String,
+    },
+    /// KMS answers for another key.
+    #[error("AWS KMS answered for {answered} when asked for {asked}")]
+    OtherKey {
+        /// The key asked for.
+        asked: String,
+        /// The key answered for.
+        answered: String,
     },
     /// There is no such key.
     #[error("there is no KMS key {key}: {said}")]
@@ -281,7 +322,7 @@ impl KmsError {
             Self::Throttled { .. } => "run the same command again later",
             Self::Unreachable { .. } => "check the region, the endpoint and the network",
             Self::Incomplete => "check that it is an asymmetric key for signing (SIGN_VERIFY)",
-            Self::Service { .. } => return None,
+            Self::OtherKey { .. } | Self::Service { .. } => return None,
         })
     }
 }

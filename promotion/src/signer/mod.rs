@@ -12,6 +12,7 @@ use civ_cosign::{KeyError as PublicKeyError, PublicKey};
 use civ_policy::KmsKeyRef;
 use civ_policy::kms::KmsKeyRefError;
 
+pub(crate) use kms::GateKeys;
 pub use kms::{Kms, KmsError};
 pub use local::{LocalKey, LocalKeyError};
 

@@ -1,18 +1,23 @@
 //! The verbs, one module each.
 
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use civ_policy::file::POLICY_MAX;
 use civ_promotion::{Client, Credentials, Progress, Retry, Signer};
 use tokio::runtime::Runtime;
 
-use crate::args::{Cli, Verb};
+use crate::args::{Cli, PolicyVerb, Verb};
 use crate::draw;
 use crate::failure::{self, Exit, Failure};
 use crate::output::Format;
 
 mod manual;
+mod policy;
 mod promote;
 mod public_key;
 mod sign;
@@ -25,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Sign(args) => until_stopped(sign::run(args), Some(TO_GO_ON)),
         Verb::Verify(args) => until_stopped(verify::run(args), None),
         Verb::PublicKey(args) => until_stopped(public_key::run(args), None),
+        Verb::Policy(PolicyVerb::Pin(args)) => until_stopped(policy::pin::run(args), None),
         Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
@@ -66,6 +72,23 @@ fn client() -> Result<Client, Failure> {
 async fn open_key(key: &str) -> Result<Signer, Failure> {
     let fail = |error| failure::of_key(key, &error);
     Signer::open(&key.parse().map_err(fail)?).await.map_err(fail)
+}
+
+/// The bytes of a trust policy. Who owns the file and who may write to it matters on a node, not where
+/// a policy is made or tried.
+fn read_policy(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(POLICY_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| bad_policy(path, error))?;
+    if bytes.len() as u64 > POLICY_MAX {
+        return Err(bad_policy(path, format_args!("larger than {POLICY_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn bad_policy(path: &Path, problem: impl fmt::Display) -> Failure {
+    Failure::new(Exit::Key, format_args!("policy {}: {problem}", path.display()))
 }
 
 fn progress(output: Format) -> Arc<dyn Progress> {

@@ -1,11 +1,7 @@
 //! `civ verify`
 
-use std::fs::File;
-use std::io::Read as _;
-
 use civ_cosign::TrustPolicy;
 use civ_oci::Reference;
-use civ_policy::file::POLICY_MAX;
 use civ_promotion::gate::{self, Outcome};
 use civ_promotion::promote;
 use serde::Serialize;
@@ -23,7 +19,8 @@ struct Report {
 }
 
 pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
-    let policy = load(&args)?;
+    let policy = TrustPolicy::parse(&super::read_policy(&args.policy)?)
+        .map_err(|error| super::bad_policy(&args.policy, error))?;
     let client = super::client()?;
     let image = match args.image.image() {
         Some(image) => image,
@@ -48,21 +45,6 @@ pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
     }
     let Report { verdict, reason, .. } = report;
     Err(Failure::new(exit, format_args!("{verdict} at {}: {reason}", named(&args.image, &image))))
-}
-
-/// Who owns the file and who may write to it matters on a node, not where a policy is tried.
-fn load(args: &Verify) -> Result<TrustPolicy, Failure> {
-    let path = args.policy.display();
-    let mut bytes = Vec::new();
-    File::open(&args.policy)
-        .and_then(|file| file.take(POLICY_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| Failure::new(Exit::Key, format_args!("policy {path}: {error}")))?;
-    if bytes.len() as u64 > POLICY_MAX {
-        let problem = format_args!("policy {path}: larger than {POLICY_MAX} bytes");
-        return Err(Failure::new(Exit::Key, problem));
-    }
-    TrustPolicy::parse(&bytes)
-        .map_err(|error| Failure::new(Exit::Key, format_args!("policy {path}: {error}")))
 }
 
 /// What was asked for, with the digest that it stands for today.

@@ -1,0 +1,4 @@
+//! `civ policy`: preparing trust policies.
+
+mod document;
+pub(super) mod pin;
