@@ -10,14 +10,23 @@ use civ_oci::{ImageId, Repository};
 use civ_policy::cosign::{Key, NoStatement, Policy, Statement, Validity};
 use civ_policy::{KeySource, KmsCache, PolicyError};
 
+use crate::transparency::{Transparency, TransparencyPolicyError};
 use crate::{KeyError, PublicKey};
 
 /// A cosign trust policy whose keys can be used.
 #[derive(Clone, Debug)]
 pub struct TrustPolicy {
     document: Policy,
-    /// The pinned keys of each statement, in the document's order.
-    keys: Vec<Vec<TrustedKey>>,
+    /// What belongs to each statement, in the document's order.
+    parsed: Vec<Parsed>,
+}
+
+/// What a statement's texts came to.
+#[derive(Clone, Debug, Default)]
+struct Parsed {
+    /// The pinned keys.
+    keys: Vec<TrustedKey>,
+    transparency: Transparency,
 }
 
 /// A key of a statement.
@@ -38,6 +47,8 @@ pub struct Trust<'policy> {
     pub statement: &'policy Statement,
     /// Its keys: distinct, and none at level `skip`. Until [`Trust::resolve`], those that are pinned.
     pub keys: &'policy [TrustedKey],
+    /// What each signature must bear beside.
+    pub transparency: &'policy Transparency,
 }
 
 /// What a statement asks, and all of the keys that may answer, as far as they can be had.
@@ -45,6 +56,7 @@ pub struct Trust<'policy> {
 pub struct ResolvedTrust<'policy, E> {
     statement: &'policy Statement,
     keys: Vec<TrustedKey>,
+    transparency: &'policy Transparency,
     /// The keys that cannot be had. A signature of theirs does not count, those of the others do.
     pub unresolved: Vec<UnresolvedKey<E>>,
 }
@@ -52,7 +64,8 @@ pub struct ResolvedTrust<'policy, E> {
 impl<E> ResolvedTrust<'_, E> {
     /// With the keys there are.
     pub fn trust(&self) -> Trust<'_> {
-        Trust { statement: self.statement, keys: &self.keys }
+        let Self { statement, keys, transparency, .. } = self;
+        Trust { statement, keys, transparency }
     }
 
     /// The key that cannot be had, if there are too few without it to meet the threshold, whoever has
@@ -92,16 +105,16 @@ impl<'policy> Trust<'policy> {
                 Err(problem) => unresolved.push(UnresolvedKey { name: key.name.clone(), problem }),
             }
         }
-        Ok(ResolvedTrust { statement, keys, unresolved })
+        Ok(ResolvedTrust { statement, keys, transparency: self.transparency, unresolved })
     }
 }
 
 impl TrustPolicy {
-    /// Parses a document and all keys in it.
+    /// Parses a document, and all keys and certificates in it.
     pub fn parse(bytes: &[u8]) -> Result<Self, TrustPolicyError> {
         let document = Policy::parse(bytes)?;
-        let keys = document.statements().iter().map(parse_keys).collect::<Result<_, _>>()?;
-        Ok(Self { document, keys })
+        let parsed = document.statements().iter().map(Parsed::of).collect::<Result<_, _>>()?;
+        Ok(Self { document, parsed })
     }
 
     /// How long what KMS says of a key that is not pinned is used.
@@ -112,14 +125,21 @@ impl TrustPolicy {
     /// What is asked of `image`, by the statement that describes its repository most closely.
     pub fn trust_for(&self, image: &ImageId) -> Result<Trust<'_>, NoStatement> {
         let statement = self.document.statement_for(image)?;
-        let keys = self
-            .document
-            .statements()
-            .iter()
-            .position(|candidate| std::ptr::eq(candidate, statement))
-            .and_then(|index| self.keys.get(index))
-            .map_or(&[][..], Vec::as_slice);
-        Ok(Trust { statement, keys })
+        let mut both = self.document.statements().iter().zip(&self.parsed);
+        let parsed = both.find(|(candidate, _)| candidate.name == statement.name);
+        // There is one for each statement.
+        let (_, Parsed { keys, transparency }) =
+            parsed.ok_or_else(|| NoStatement { repository: image.repository.clone() })?;
+        Ok(Trust { statement, keys, transparency })
+    }
+}
+
+impl Parsed {
+    fn of(statement: &Statement) -> Result<Self, TrustPolicyError> {
+        let transparency = Transparency::new(&statement.requirements).map_err(|source| {
+            TrustPolicyError::Transparency { statement: statement.name.clone(), source }
+        })?;
+        Ok(Self { keys: parse_keys(statement)?, transparency })
     }
 }
 
@@ -209,6 +229,14 @@ pub enum TrustPolicyError {
         key: String,
         /// The first.
         twin: String,
+    },
+    /// A log's key or an authority's certificate is not accepted.
+    #[error("statement {statement:?}: {source}")]
+    Transparency {
+        /// The statement.
+        statement: String,
+        /// Why not.
+        source: TransparencyPolicyError,
     },
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use civ_oci::{Digest, ImageId, RegistryRead, Repository};
 use civ_policy::cosign::Validity;
 use civ_policy::{Evidence, UtcTime};
 
 use crate::signatures::{Problem, StoredSignatures, Unreadable, UntrustedContent};
+use crate::transparency::{Form, Signed, TransparencyError, UntrustedProofs};
 use crate::{
     ClaimError, ImageStatement, PayloadError, SimpleSigning, Trust, TrustedKey, UntrustedSignature,
     check_claims, dsse,
@@ -90,22 +92,31 @@ fn verify_one<'policy>(
     now: UtcTime,
     untrusted: &UntrustedSignature,
 ) -> Result<&'policy TrustedKey, Rejection> {
-    match &untrusted.content {
+    let UntrustedSignature { signature, content, proofs, .. } = untrusted;
+    let key = match content {
         UntrustedContent::SimpleSigning(payload) => {
-            let key = verify_with_any(trust, payload, &untrusted.signature)?;
+            let key = verify_with_any(trust, payload, signature)?;
             // Only now is the payload worth parsing.
-            let payload = SimpleSigning::parse(payload)?;
-            check_claims(trust.statement, image, &payload.claims_about(&image.digest))?;
-            check_validity(key, now)
+            let claims = SimpleSigning::parse(payload)?;
+            check_claims(trust.statement, image, &claims.claims_about(&image.digest))?;
+            let form = Form::SimpleSigning;
+            let signed = Signed { key: &key.key, message: payload, signature, form };
+            check_time(trust, key, now, proofs, &signed)?;
+            key
         }
         UntrustedContent::Bundle(bundle) => {
-            let signed = dsse::pre_authentication_encoding(dsse::IN_TOTO, &bundle.payload);
-            let key = verify_with_any(trust, &signed, &untrusted.signature)?;
-            let payload = ImageStatement::parse(&bundle.payload)?;
-            check_claims(trust.statement, image, &payload.claims_about(&image.digest))?;
-            check_validity(key, now)
+            let payload = &bundle.payload;
+            let message = dsse::pre_authentication_encoding(dsse::IN_TOTO, payload);
+            let key = verify_with_any(trust, &message, signature)?;
+            let claims = ImageStatement::parse(payload)?;
+            check_claims(trust.statement, image, &claims.claims_about(&image.digest))?;
+            let form = Form::Dsse { payload };
+            let signed = Signed { key: &key.key, message: &message, signature, form };
+            check_time(trust, key, now, proofs, &signed)?;
+            key
         }
-    }
+    };
+    Ok(key)
 }
 
 fn verify_with_any<'policy>(
@@ -121,11 +132,23 @@ fn verify_with_any<'policy>(
     })
 }
 
-fn check_validity(key: &TrustedKey, now: UtcTime) -> Result<&TrustedKey, Rejection> {
-    if key.validity.contains(now) {
-        Ok(key)
+/// The log entries and timestamps that the policy asks for, and whether the key counted when the
+/// signature was made, or where nobody trusted says when that was, counts now.
+fn check_time(
+    trust: Trust<'_>,
+    key: &TrustedKey,
+    now: UtcTime,
+    proofs: &UntrustedProofs,
+    signed: &Signed<'_>,
+) -> Result<(), Rejection> {
+    let signed_at = trust.transparency.check(proofs, signed).map_err(Box::new)?;
+    let vouched = signed_at.map(|time| Duration::from_secs(time.unix_seconds));
+    let time = vouched.and_then(UtcTime::from_unix).unwrap_or(now);
+    if key.validity.contains(time) {
+        Ok(())
     } else {
-        Err(Rejection::NotValidNow { key: key.name.clone(), validity: key.validity, now })
+        let (key, validity) = (key.name.clone(), key.validity);
+        Err(Rejection::NotValid { key, validity, time, vouched: vouched.is_some() })
     }
 }
 
@@ -206,19 +229,28 @@ pub enum Rejection {
         /// The names of the keys tried.
         keys: String,
     },
-    /// The key that made it does not count today.
-    #[error("key {key:?} is valid {}; the clock says {now}", Window(*validity))]
-    NotValidNow {
+    /// The key that made it does not count at that time.
+    #[error(
+        "key {key:?} is valid {}; {} {time}",
+        Window(*validity),
+        if *vouched { "it signed at" } else { "this machine's clock says" }
+    )]
+    NotValid {
         /// The key.
         key: String,
         /// When it counts.
         validity: Validity,
-        /// The time by this machine's clock.
-        now: UtcTime,
+        /// When it was made, or what the clock says.
+        time: UtcTime,
+        /// Whether somebody whom the policy trusts vouches for the time.
+        vouched: bool,
     },
     /// A trusted key signed something else than an image.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// It lacks a log entry or a timestamp that the policy asks for.
+    #[error(transparent)]
+    Transparency(#[from] Box<TransparencyError>),
     /// It cannot be read as a signature.
     #[error(transparent)]
     Unreadable(#[from] Problem),
@@ -235,7 +267,8 @@ impl Rejection {
             Self::Claim(ClaimError::OtherDigest { .. }) => 4,
             Self::Claim(ClaimError::NoRepository | ClaimError::OtherRepository { .. }) => 5,
             Self::Claim(_) => 6,
-            Self::NotValidNow { .. } => 7,
+            Self::Transparency(_) => 7,
+            Self::NotValid { .. } => 8,
         }
     }
 }

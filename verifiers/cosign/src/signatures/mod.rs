@@ -25,6 +25,7 @@ use civ_oci::{
 use self::referrers::Referrers;
 use self::sig_image::Layer;
 use crate::bundle::{BUNDLE_MAX, BUNDLE_PREFIX, BundleError, UntrustedBundle};
+use crate::transparency::UntrustedProofs;
 
 mod referrers;
 mod sig_image;
@@ -55,6 +56,8 @@ pub struct UntrustedSignature {
     pub signature: Vec<u8>,
     /// What it should be a signature of.
     pub content: UntrustedContent,
+    /// The log entries and timestamps that came with it.
+    pub proofs: UntrustedProofs,
 }
 
 /// What a signature signs, in one of cosign's two formats.
@@ -291,6 +294,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             Ok(mut bundle) => Ok(UntrustedSignature {
                 place,
                 signature: std::mem::take(&mut bundle.signature),
+                proofs: UntrustedProofs::from_bundle(bundle.material.get()),
                 content: UntrustedContent::Bundle(Box::new(bundle)),
             }),
             Err(source) => Err(Problem::Bundle { place, source }.into()),
@@ -310,6 +314,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         Ok(payload.map(|payload| UntrustedSignature {
             place,
             signature: layer.signature,
+            proofs: layer.proofs,
             content: UntrustedContent::SimpleSigning(payload),
         }))
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{PAYLOAD_MAX, SIGNATURE_ANNOTATION, SIGNATURES_MAX};
+use crate::transparency::proofs::{BUNDLE_ANNOTATION, TIMESTAMP_ANNOTATION, UntrustedProofs};
 
 /// A signature as a layer states it: some bytes, and where to find what they sign.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Layer {
     pub(super) payload_size: u64,
     /// The payload, where the manifest holds it inline. It has `payload_digest`.
     pub(super) inline_payload: Option<Arc<[u8]>>,
+    /// The log entry and timestamp stated beside it.
+    pub(super) proofs: UntrustedProofs,
 }
 
 /// The newest signatures of a list of layers. A manifest of some megabytes can list a million odd
@@ -88,11 +91,15 @@ impl Layers {
 fn parse_layer(layer: Descriptor) -> Option<Layer> {
     let signature = STANDARD.decode(layer.annotations.get(SIGNATURE_ANNOTATION)?).ok()?;
     let inline_payload = super::inline_content(&layer, PAYLOAD_MAX);
+    let stated = |key: &str| layer.annotations.get(key).map(String::as_str);
+    let proofs =
+        UntrustedProofs::from_annotations(stated(BUNDLE_ANNOTATION), stated(TIMESTAMP_ANNOTATION));
     Some(Layer {
         signature,
         payload_digest: layer.digest,
         payload_size: layer.size,
         inline_payload: inline_payload.map(Arc::from),
+        proofs,
     })
 }
 
