@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use civ_oci::Reference;
 use civ_promotion::annotations;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::demo::Demo;
@@ -23,7 +23,8 @@ Exit codes:
   130  stopped by the user; the same command goes on from there
 
 Credentials for registries are those of the docker configuration (docker login);
-those for AWS KMS come from the environment, as for every AWS program.";
+those for AWS KMS come from the environment, as for every AWS program.
+The password of an encrypted key file is that of COSIGN_PASSWORD, or else is asked for.";
 
 /// Promote, sign and verify container images.
 #[derive(Debug, Parser)]
@@ -76,6 +77,14 @@ pub(crate) enum Verb {
     )]
     Policy(PolicyVerb),
 
+    /// Make signing keys.
+    #[command(
+        subcommand,
+        after_help = "Example:
+  civ key generate --output-key-prefix release"
+    )]
+    Key(KeyVerb),
+
     Demo(Demo),
 
     /// Print completions for a shell.
@@ -125,7 +134,7 @@ pub(crate) struct Sign {
 /// What all that sign have in common.
 #[derive(Debug, Args)]
 pub(crate) struct Signing {
-    /// The signing key: awskms://… or a private key in a PEM file.
+    /// The signing key: awskms://… or a private key in a PEM file, cosign's included.
     #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
     pub(crate) key: String,
     /// Say this in the signature as well. May be repeated.
@@ -166,7 +175,7 @@ pub(crate) struct Verify {
 /// Arguments of `public-key`.
 #[derive(Debug, Args)]
 pub(crate) struct PublicKey {
-    /// The signing key: awskms://… or a private key in a PEM file.
+    /// The signing key: awskms://… or a private key in a PEM file, cosign's included.
     #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
     pub(crate) key: String,
 }
@@ -202,6 +211,54 @@ pub(crate) struct Pin {
     pub(crate) output: Format,
 }
 
+/// What civ does with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make a key pair: an encrypted private key, and the public key that a trust policy takes.
+    ///
+    /// The files are those of cosign: PREFIX.key, which cosign and civ sign with, and PREFIX.pub.
+    /// Files that are there are never overwritten.
+    #[command(after_help = "\
+The password is that of COSIGN_PASSWORD, or else is asked for, twice.
+
+Examples:
+  civ key generate --output-key-prefix release
+  civ sign registry.example/prod/app:1.4 --key release.key")]
+    Generate(GenerateKey),
+}
+
+/// Arguments of `key generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateKey {
+    /// The path of the two files, less .key and .pub.
+    #[arg(
+        long = "output-key-prefix",
+        value_name = "PREFIX",
+        default_value = "cosign",
+        value_hint = ValueHint::FilePath
+    )]
+    pub(crate) prefix: PathBuf,
+    /// The kind of key.
+    #[arg(long, value_enum, default_value_t = KeyKind::EcdsaP256)]
+    pub(crate) kind: KeyKind,
+}
+
+/// A kind of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyKind {
+    /// What cosign makes and every verifier takes.
+    EcdsaP256,
+    /// ECDSA over P-384.
+    EcdsaP384,
+    /// ECDSA over P-521.
+    EcdsaP521,
+    /// Ed25519.
+    Ed25519,
+    /// RSA of 4096 bits.
+    #[value(name = "rsa-4096")]
+    Rsa4096,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,11 +271,13 @@ mod tests {
 
     #[test]
     fn every_verb_shows_an_example() {
-        for verb in Cli::command().get_subcommands() {
-            for verb in std::iter::once(verb).chain(verb.get_subcommands()) {
+        fn check(command: &clap::Command) {
+            for verb in command.get_subcommands() {
                 let help = verb.clone().render_help().to_string();
                 assert!(help.contains("Example"), "{}", verb.get_name());
+                check(verb);
             }
         }
+        check(&Cli::command());
     }
 }

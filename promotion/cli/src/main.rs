@@ -13,6 +13,7 @@ mod demo;
 mod draw;
 mod failure;
 mod output;
+mod password;
 mod verb;
 
 fn main() -> ExitCode {

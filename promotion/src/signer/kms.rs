@@ -80,7 +80,8 @@ impl Kms {
         &self.public_key
     }
 
-    /// The algorithm: the first that the key offers, which is the one that cosign takes.
+    /// The algorithm: the first that the key offers, which is the one that cosign takes. (cosign
+    /// takes no Ed25519 keys of KMS.)
     pub fn algorithm(&self) -> &str {
         self.algorithm.as_str()
     }
@@ -91,7 +92,7 @@ impl Kms {
     }
 
     pub(super) async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KmsError> {
-        let (kind, message) = self.what_is_sent(message);
+        let (kind, message) = self.what_is_sent(message)?;
         let answer = self
             .client
             .sign()
@@ -106,16 +107,18 @@ impl Kms {
     }
 
     /// A short message goes as it is, so that what KMS logs and signs is the message.
-    fn what_is_sent(&self, message: &[u8]) -> (MessageType, Vec<u8>) {
+    fn what_is_sent(&self, message: &[u8]) -> Result<(MessageType, Vec<u8>), KmsError> {
         if message.len() <= RAW_MAX {
-            return (MessageType::Raw, message.to_vec());
+            return Ok((MessageType::Raw, message.to_vec()));
         }
         let hash = match self.algorithm.as_str() {
+            // Ed25519 takes no hash; Ed25519ph, which does, is another algorithm.
+            "ED25519_SHA_512" => return Err(KmsError::TooLong { limit: RAW_MAX }),
             name if name.ends_with("384") => &digest::SHA384,
             name if name.ends_with("512") => &digest::SHA512,
             _ => &digest::SHA256,
         };
-        (MessageType::Digest, digest::digest(hash, message).as_ref().to_vec())
+        Ok((MessageType::Digest, digest::digest(hash, message).as_ref().to_vec()))
     }
 }
 
@@ -146,7 +149,7 @@ impl KeySource for GateKeys {
     }
 }
 
-/// The first algorithm that the key offers, if the gate verifies keys of its kind.
+/// The first algorithm that the key offers and the gate verifies.
 fn algorithm(answer: &GetPublicKeyOutput) -> Result<SigningAlgorithmSpec, KmsError> {
     if let Some(usage) = answer.key_usage().filter(|usage| **usage != KeyUsageType::SignVerify) {
         return Err(KmsError::NotForSigning { usage: usage.as_str().to_owned() });
@@ -155,11 +158,18 @@ fn algorithm(answer: &GetPublicKeyOutput) -> Result<SigningAlgorithmSpec, KmsErr
         Some(
             KeySpec::EccNistP256
             | KeySpec::EccNistP384
+            | KeySpec::EccNistP521
             | KeySpec::Rsa2048
             | KeySpec::Rsa3072
             | KeySpec::Rsa4096,
         )
         | None => {}
+        // It offers Ed25519ph as well, in whichever order.
+        Some(KeySpec::EccNistEdwards25519) => {
+            let pure = SigningAlgorithmSpec::Ed25519Sha512;
+            let is_offered = answer.signing_algorithms().contains(&pure);
+            return if is_offered { Ok(pure) } else { Err(KmsError::Incomplete) };
+        }
         Some(other) => return Err(KmsError::KeySpec { spec: other.as_str().to_owned() }),
     }
     answer.signing_algorithms().first().cloned().ok_or(KmsError::Incomplete)
@@ -255,6 +265,12 @@ pub enum KmsError {
         /// The IAM action.
         action: &'static str,
     },
+    /// More than KMS signs with Ed25519.
+    #[error("KMS signs at most {limit} bytes with Ed25519, and this is more")]
+    TooLong {
+        /// The most there may be.
+        limit: usize,
+    },
     /// KMS cannot be reached.
     #[error("AWS KMS cannot be reached: {said}")]
     Unreachable {
@@ -319,6 +335,7 @@ impl KmsError {
             Self::NotFound { .. } => {
                 "check the key's id, account and region; from another account name it by its ARN"
             }
+            Self::TooLong { .. } => "sign with fewer annotations, or with an ECDSA or RSA key",
             Self::Throttled { .. } => "run the same command again later",
             Self::Unreachable { .. } => "check the region, the endpoint and the network",
             Self::Incomplete => "check that it is an asymmetric key for signing (SIGN_VERIFY)",

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use civ_cosign::{KeyError as PublicKeyError, PublicKey};
 use civ_policy::KmsKeyRef;
@@ -14,10 +15,12 @@ use civ_policy::kms::KmsKeyRefError;
 
 pub(crate) use kms::GateKeys;
 pub use kms::{Kms, KmsError};
-pub use local::{LocalKey, LocalKeyError};
+pub use local::{KeyKind, LocalKey, LocalKeyError, NewKey};
+pub use password::{NoPassword, Password, PasswordError, PasswordSource};
 
 mod kms;
 mod local;
+mod password;
 
 /// Where a signing key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +65,19 @@ pub enum Signer {
 }
 
 impl Signer {
-    /// Finds the key and its public half. Signs nothing yet.
-    pub async fn open(key: &KeyRef) -> Result<Self, SignerError> {
+    /// Finds the key and its public half; `passwords` is asked if its file is encrypted. Signs
+    /// nothing yet.
+    pub async fn open(
+        key: &KeyRef,
+        passwords: Arc<dyn PasswordSource>,
+    ) -> Result<Self, SignerError> {
         Ok(match key {
-            KeyRef::File(path) => Self::Local(LocalKey::read(path)?),
+            KeyRef::File(path) => {
+                let path = path.clone();
+                // A person may have to type a password, which then takes its time to check.
+                let read = tokio::task::spawn_blocking(move || LocalKey::read(&path, &*passwords));
+                Self::Local(read.await.map_err(|_| SignerError::Stopped)??)
+            }
             KeyRef::Kms(key) => Self::Kms(Kms::open(key).await?),
         })
     }
@@ -140,6 +152,9 @@ pub enum SignerError {
         /// The scheme.
         scheme: String,
     },
+    /// The program ends while the key is read.
+    #[error("stopped while reading the key")]
+    Stopped,
 }
 
 impl SignerError {

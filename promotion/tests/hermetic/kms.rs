@@ -106,6 +106,7 @@ async fn a_short_message_is_signed_as_it_is_with_the_first_algorithm() {
     for (name, spec, algorithms) in [
         ("p256.pem", "ECC_NIST_P256", &["ECDSA_SHA_256"][..]),
         ("p384.pem", "ECC_NIST_P384", &["ECDSA_SHA_384"]),
+        ("p521.pem", "ECC_NIST_P521", &["ECDSA_SHA_512"]),
         ("rsa.pem", "RSA_2048", &["RSASSA_PKCS1_V1_5_SHA_256", "RSASSA_PSS_SHA_512"]),
     ] {
         let fake = Fake { key: name, ..Fake::new(public_key(name, spec, algorithms)) };
@@ -129,9 +130,16 @@ async fn a_short_message_is_signed_as_it_is_with_the_first_algorithm() {
 
 #[tokio::test]
 async fn a_long_message_goes_as_its_digest_and_a_signature_that_does_not_verify_is_not_used() {
-    for (length, kind, sent) in [(4096, "RAW", 4096), (4097, "DIGEST", 48)] {
-        let public_key = public_key("p384.pem", "ECC_NIST_P384", &["ECDSA_SHA_384"]);
-        let (signer, fake) = Fake { key: "p384.pem", ..Fake::new(public_key) }.open().await;
+    let p384 = ("p384.pem", "ECC_NIST_P384", "ECDSA_SHA_384");
+    let p521 = ("p521.pem", "ECC_NIST_P521", "ECDSA_SHA_512");
+    for ((name, spec, algorithm), length, kind, sent) in [
+        (p384, 4096, "RAW", 4096),
+        (p384, 4097, "DIGEST", 48),
+        (p521, 4096, "RAW", 4096),
+        (p521, 4097, "DIGEST", 64),
+    ] {
+        let public_key = public_key(name, spec, &[algorithm]);
+        let (signer, fake) = Fake { key: name, ..Fake::new(public_key) }.open().await;
         let outcome = signer.unwrap().sign(&vec![7; length]).await;
         // The fake hashes a digest once more, as a KMS that gets this wrong does.
         let refused = matches!(outcome, Err(SignerError::DoesNotVerify { .. }));
@@ -144,11 +152,30 @@ async fn a_long_message_goes_as_its_digest_and_a_signature_that_does_not_verify_
 }
 
 #[tokio::test]
+async fn ed25519_signs_the_message_itself_or_not_at_all() {
+    // The digest's algorithm is Ed25519ph, which is another one.
+    for offered in
+        [&["ED25519_SHA_512", "ED25519_PH_SHA_512"][..], &["ED25519_PH_SHA_512", "ED25519_SHA_512"]]
+    {
+        let public_key = public_key("ed25519.pem", "ECC_NIST_EDWARDS25519", offered);
+        let (signer, fake) = Fake { key: "ed25519.pem", ..Fake::new(public_key) }.open().await;
+        let signer = signer.unwrap();
+        signer.sign(&[7; 4096]).await.unwrap();
+        let error = signer.sign(&[7; 4097]).await.unwrap_err();
+        assert!(error.to_string().contains("at most 4096 bytes"), "{error}");
+        let asked = fake.asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0]["MessageType"], "RAW");
+        assert_eq!(asked[0]["SigningAlgorithm"], "ED25519_SHA_512");
+    }
+    let public_key = public_key("ed25519.pem", "ECC_NIST_EDWARDS25519", &["ED25519_PH_SHA_512"]);
+    Fake::new(public_key).open().await.0.unwrap_err();
+}
+
+#[tokio::test]
 async fn keys_that_the_gate_cannot_verify_are_refused_by_name() {
     for (spec, usage) in [
         ("ECC_SECG_P256K1", "SIGN_VERIFY"),
-        ("ECC_NIST_P521", "SIGN_VERIFY"),
-        ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
         ("SM2", "SIGN_VERIFY"),
         ("ML_DSA_65", "SIGN_VERIFY"),
         ("RSA_2048", "ENCRYPT_DECRYPT"),

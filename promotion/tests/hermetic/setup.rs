@@ -9,7 +9,7 @@ use civ_embedded_registry::{Manifest, Registry};
 use civ_oci::{Digest, Reference};
 use civ_promotion::progress::Silent;
 use civ_promotion::registry::Credential;
-use civ_promotion::signer::LocalKey;
+use civ_promotion::signer::{LocalKey, NoPassword};
 use civ_promotion::{
     Client, Credentials, Error, Progress, Promoted, Promotion, Retry, Signer, gate, promote,
 };
@@ -132,5 +132,5 @@ pub(crate) fn key(name: &str) -> Signer {
 
 pub(crate) fn local_key(name: &str) -> LocalKey {
     let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
-    LocalKey::read(path.as_ref()).unwrap()
+    LocalKey::read(path.as_ref(), &NoPassword).unwrap()
 }

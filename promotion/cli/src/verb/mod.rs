@@ -11,11 +11,13 @@ use civ_policy::file::POLICY_MAX;
 use civ_promotion::{Client, Credentials, Progress, Retry, Signer};
 use tokio::runtime::Runtime;
 
-use crate::args::{Cli, PolicyVerb, Verb};
+use crate::args::{Cli, KeyVerb, PolicyVerb, Verb};
 use crate::draw;
 use crate::failure::{self, Exit, Failure};
 use crate::output::Format;
+use crate::password::EnvironmentOrTerminal;
 
+mod key;
 mod manual;
 mod policy;
 mod promote;
@@ -31,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Verify(args) => until_stopped(verify::run(args), None),
         Verb::PublicKey(args) => until_stopped(public_key::run(args), None),
         Verb::Policy(PolicyVerb::Pin(args)) => until_stopped(policy::pin::run(args), None),
+        Verb::Key(KeyVerb::Generate(args)) => key::generate(&args),
         Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
@@ -71,7 +74,7 @@ fn client() -> Result<Client, Failure> {
 
 async fn open_key(key: &str) -> Result<Signer, Failure> {
     let fail = |error| failure::of_key(key, &error);
-    Signer::open(&key.parse().map_err(fail)?).await.map_err(fail)
+    Signer::open(&key.parse().map_err(fail)?, Arc::new(EnvironmentOrTerminal)).await.map_err(fail)
 }
 
 /// The bytes of a trust policy. Who owns the file and who may write to it matters on a node, not where

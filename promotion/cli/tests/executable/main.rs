@@ -1,4 +1,6 @@
 //! The executable, with registries in memory: no program but cargo is needed.
 
 #[cfg(test)]
+mod key;
+#[cfg(test)]
 mod verbs;

@@ -10,7 +10,7 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/p256.pem")
 const OTHER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/rsa.pem");
 
 /// `civ` without anything of the user's around it.
-fn command(args: &[&str]) -> Command {
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_civ"));
     command.args(args).env_clear().stdin(Stdio::null());
     command
@@ -20,11 +20,11 @@ fn civ(args: &[&str]) -> Output {
     command(args).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 

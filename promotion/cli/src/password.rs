@@ -1,0 +1,57 @@
+//! Passwords of key files: from `COSIGN_PASSWORD`, as cosign takes them, or from the terminal.
+
+use std::io::{self, IsTerminal as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+use civ_promotion::signer::{Password, PasswordError, PasswordSource};
+
+use crate::failure::{Exit, Failure};
+
+const VARIABLE: &str = "COSIGN_PASSWORD";
+
+/// The user of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnvironmentOrTerminal;
+
+impl PasswordSource for EnvironmentOrTerminal {
+    fn password(&self, file: &Path) -> Result<Password, PasswordError> {
+        of_environment().map_or_else(|| ask(&format!("Password of {}: ", file.display())), Ok)
+    }
+}
+
+/// The password for a key that is about to be made: typed twice, because nobody sees it.
+pub(crate) fn of_new_key() -> Result<Password, Failure> {
+    if let Some(password) = of_environment() {
+        return Ok(password);
+    }
+    let asked = |prompt| {
+        ask(prompt).map_err(|error| match error {
+            PasswordError::Unknown => {
+                Failure::new(Exit::Key, "there is no password for the new private key")
+                    .hint(format_args!("set {VARIABLE}, or run civ on a terminal"))
+            }
+            error => Failure::new(Exit::Key, error),
+        })
+    };
+    let password = asked("Password for the private key: ")?;
+    if password.as_bytes() != asked("The same again: ")?.as_bytes() {
+        return Err(Failure::new(Exit::Key, "the two passwords differ; nothing is written"));
+    }
+    Ok(password)
+}
+
+/// Set but empty is a password too, as for cosign.
+fn of_environment() -> Option<Password> {
+    Some(std::env::var_os(VARIABLE)?.into_vec().into())
+}
+
+fn ask(prompt: &str) -> Result<Password, PasswordError> {
+    // Whoever is not typing now is not there to be asked, even if the process has a terminal.
+    if !io::stdin().is_terminal() {
+        return Err(PasswordError::Unknown);
+    }
+    let typed = rpassword::prompt_password(prompt)
+        .map_err(|error| PasswordError::Terminal { kind: error.kind() })?;
+    Ok(typed.into())
+}
