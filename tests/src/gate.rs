@@ -148,6 +148,21 @@ impl Call {
         self
     }
 
+    /// In a mount namespace of its own, with this directory as `/run`. This needs root or the right to
+    /// map it.
+    #[must_use]
+    pub fn with_run(mut self, run: &Path) -> Self {
+        const ENTER: &str = r#"mount --bind "$1" /run; shift; exec "$@""#;
+        let mut argv: Vec<OsString> = vec!["--mount".into()];
+        if !rustix::process::geteuid().is_root() {
+            argv.push("--map-root-user".into());
+        }
+        argv.extend(["--", "sh", "-euc", ENTER, "sh"].map(Into::into));
+        argv.extend([run.into(), self.executable.into_os_string()]);
+        argv.append(&mut self.argv);
+        Self { executable: "unshare".into(), argv, ..self }
+    }
+
     /// With another time limit than containerd's 10 s.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {

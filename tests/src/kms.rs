@@ -1,10 +1,12 @@
 //! AWS KMS, as moto imitates it, for keys that are only ever named.
 //!
-//! moto hashes what it is asked to sign even when it is told that it is a digest; AWS does not.
-//! `kms_server.py` mends that, so that the real cosign and civ sign through it as they do at AWS.
+//! moto hashes what it is asked to sign even when it is told that it is a digest, and names a key by
+//! its id where AWS gives the ARN. `kms_server.py` mends both, so that the real cosign and civ work
+//! with it as they do with AWS.
 
 use std::{collections::BTreeMap, fs};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -64,6 +66,23 @@ impl Kms {
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// `awskms://127.0.0.1:PORT/ARN`: a key here, for those whom no variable leads here.
+    pub fn uri(&self, arn: &str) -> String {
+        format!("awskms://{}/{arn}", self.endpoint.trim_start_matches("http://"))
+    }
+
+    /// What the key signs `message` with: DER for curves.
+    pub fn sign(&self, key: &KmsKey, algorithm: &str, message: &[u8]) -> Vec<u8> {
+        let message = STANDARD.encode(message);
+        let (id, kind) = (&key.id, "RAW");
+        let answer = self.call(
+            "Sign",
+            &json!({ "KeyId": id, "Message": message, "MessageType": kind, "SigningAlgorithm": algorithm }),
+        );
+        let signature = answer["Signature"].as_str().expect("base64 of a signature");
+        STANDARD.decode(signature).expect("base64 of a signature")
     }
 
     /// The variables that lead an AWS client here.

@@ -1,8 +1,10 @@
-"""moto's server, with KMS's MessageType=DIGEST meaning what it means at AWS.
+"""moto's server, with two things as they are at AWS.
 
-moto hashes the message whatever its type, so a signature over a digest verifies nowhere.
+moto hashes the message whatever its MessageType, so a signature over a digest verifies nowhere. And
+where GetPublicKey says which key it is about, AWS gives the key's ARN and moto its id.
 """
 
+import json
 import sys
 import threading
 
@@ -26,6 +28,16 @@ def hash_unless_hashed(algorithm):
     return Prehashed(algorithm) if request.is_digest else algorithm
 
 
+def naming_arn(action):
+    def named(self):
+        answer = json.loads(action(self))
+        answer["KeyId"] = self.kms_backend.keys[answer["KeyId"]].arn
+        return json.dumps(answer)
+
+    return named
+
+
+KmsResponse.get_public_key = naming_arn(KmsResponse.get_public_key)
 KmsResponse.sign = noting_message_type(KmsResponse.sign)
 KmsResponse.verify = noting_message_type(KmsResponse.verify)
 

@@ -23,6 +23,7 @@ mod cri;
 mod daemon;
 pub mod docker_registry;
 pub mod gate;
+pub mod http_server;
 pub mod image;
 pub mod kms;
 pub mod programs;
