@@ -47,9 +47,9 @@ impl Patience {
     /// For a service of AWS.
     pub(crate) const SERVICE: Self =
         Self { connect: Duration::from_secs(2), answer: Duration::from_secs(4) };
-    /// For what is next to the node or not there at all, as the AWS SDKs have it.
+    /// For what is next to the node or not there at all.
     pub(crate) const LINK_LOCAL: Self =
-        Self { connect: Duration::from_secs(1), answer: Duration::from_secs(1) };
+        Self { connect: Duration::from_secs(1), answer: Duration::from_secs(2) };
 }
 
 /// An answer, whole.

@@ -8,18 +8,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An async runtime, a second HTTP stack, an SDK, an argument parser: none of it on a node.
-const NOT_ON_A_NODE: [&str; 8] = [
+/// A second HTTP stack, an SDK, an argument parser: none of it on a node.
+const NOT_ON_A_NODE: [&str; 7] = [
     "aws-config",
     "aws-sdk-kms",
+    "aws-smithy-http-client",
     "aws-smithy-runtime",
     "clap",
     "hyper",
     "reqwest",
-    "tokio",
-    "tracing",
 ];
-const NETWORK: [&str; 5] = ["civ-registry", "ring", "rustls", "ureq", "webpki"];
+/// What `aws-sigv4` names in its signatures, and nothing but that may bring along: types to share
+/// between tasks (tokio's `sync`), and a log that nobody reads.
+const WITH_SIGV4: [&str; 2] = ["tokio", "tracing"];
+const NETWORK: [&str; 6] = ["civ-aws", "civ-registry", "ring", "rustls", "ureq", "webpki"];
+
+/// What a request that is no GET would be written as.
+const WRITING: [&str; 6] =
+    [".post(", ".put(", ".patch(", ".delete(", "Method::P", "Method::DELETE"];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
@@ -27,14 +33,19 @@ fn workspace() -> PathBuf {
 
 /// The names of all crates that `package` links, itself included.
 fn links(package: &str) -> BTreeSet<String> {
+    let tree = tree(&["--edges", "normal", "--format", "{p}", "-p", package]);
+    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+fn tree(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}", "-p", package])
+        .args(["tree", "--prefix", "none"])
+        .args(arguments)
         .current_dir(workspace())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tree = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
-    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
 
 fn assert_free_of(package: &str, forbidden: &[&str]) {
@@ -79,6 +90,7 @@ fn the_libraries_that_decide_hold_no_socket_clock_or_environment() {
     for package in ["civ-oci", "civ-policy"] {
         assert_free_of(package, &NETWORK);
         assert_free_of(package, &NOT_ON_A_NODE);
+        assert_free_of(package, &WITH_SIGV4);
     }
     for directory in ["oci/src", "policy/src", "verifiers/cosign/src"] {
         assert_never_says(
@@ -87,7 +99,7 @@ fn the_libraries_that_decide_hold_no_socket_clock_or_environment() {
         );
     }
     // The package of the library also holds the executable, so that cargo tree cannot tell.
-    assert_never_says("verifiers/cosign/src", &["civ_registry", "civ_bindir"]);
+    assert_never_says("verifiers/cosign/src", &["civ_aws", "civ_registry", "civ_bindir"]);
 }
 
 #[test]
@@ -96,16 +108,53 @@ fn a_node_runs_no_runtime_no_sdk_and_nothing_of_the_dispatcher() {
         assert_free_of(package, &NOT_ON_A_NODE);
         assert_free_of(package, &["civ-promotion", "civ"]);
     }
+    assert_free_of("civ-digestion", &WITH_SIGV4);
+    assert_free_of("civ-registry", &WITH_SIGV4);
+}
+
+#[test]
+fn what_the_signer_of_requests_brings_along_is_no_runtime() {
+    let features = tree(&["--edges", "normal,features", "-p", "civ-aws"]);
+    let of_tokio: BTreeSet<&str> = features
+        .lines()
+        .filter_map(|line| line.trim_end_matches(" (*)").strip_prefix("tokio feature "))
+        .filter_map(|feature| feature.split(' ').next())
+        .map(|feature| feature.trim_matches('"'))
+        .collect();
+    assert_eq!(of_tokio, BTreeSet::from(["default", "sync"]));
 }
 
 #[test]
 fn a_node_only_reads() {
     for directory in ["registry/src", "verifiers"] {
-        assert_never_says(
-            directory,
-            &[".post(", ".put(", ".patch(", ".delete(", "Method::P", "Method::DELETE"],
-        );
+        assert_never_says(directory, &WRITING);
     }
+}
+
+/// The signed question to KMS, the one to STS for credentials, and the one to the metadata service for
+/// a token are all that is not a GET, and all of them go through one function.
+#[test]
+fn aws_is_asked_three_questions_and_by_one_crate() {
+    let mut asking = BTreeSet::new();
+    for (path, text) in sources("aws/src") {
+        for word in WRITING {
+            if text.contains(word) {
+                asking.insert((path.file_name().expect("a file").to_owned(), word));
+            }
+        }
+    }
+    let expected =
+        [("instance.rs", "Method::P"), ("kms.rs", "Method::P"), ("web_identity.rs", "Method::P")];
+    assert_eq!(asking, expected.map(|(file, word)| (file.into(), word)).into());
+    for directory in ["registry/src", "policy/src", "oci/src", "verifiers"] {
+        assert_never_says(directory, &["aws_sigv4", "x-amz-"]);
+    }
+}
+
+/// Variables come in as an argument, and from nowhere else.
+#[test]
+fn the_environment_is_read_in_one_place() {
+    assert_never_says("aws/src", &["std::env", "env::var"]);
 }
 
 #[test]
