@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::network::NetworkError;
+use crate::network::{AfterStatus, NetworkError};
 use crate::{Endpoints, Environment, Network};
 
 mod container;
@@ -209,7 +209,7 @@ pub enum CredentialsError {
     )]
     None,
     /// The provider refuses.
-    #[error("no AWS credentials: {provider} answered {status} {code}")]
+    #[error("no AWS credentials: {provider} answered {status}{}", AfterStatus(code))]
     Refused {
         /// Who answered.
         provider: Provider,

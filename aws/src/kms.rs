@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 use ureq::http::Method;
 
-use crate::network::{Answer, NetworkError, Patience, Question};
+use crate::network::{AfterStatus, Answer, NetworkError, Patience, Question};
 use crate::sigv4::{self, SigningError, Unsigned};
 use crate::{Credentials, CredentialsError, Network};
 
@@ -265,11 +265,11 @@ pub enum KmsError {
         partition: String,
     },
     /// Another answer.
-    #[error("AWS KMS answered {status} {code}: {said}")]
+    #[error("AWS KMS answered {status}{}: {said}", AfterStatus(code))]
     Service {
         /// The HTTP status.
         status: u16,
-        /// AWS's code.
+        /// AWS's code, if there is one.
         code: String,
         /// What AWS says.
         said: String,

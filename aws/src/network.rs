@@ -58,6 +58,15 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// A code of AWS's after a status, if there is one.
+pub(crate) struct AfterStatus<'a>(pub(crate) &'a str);
+
+impl std::fmt::Display for AfterStatus<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " {}", self.0) }
+    }
+}
+
 impl Network {
     /// With the system's certificate authorities, or those in the PEM file `authorities`.
     pub fn until(deadline: Instant, authorities: Option<PathBuf>) -> Self {

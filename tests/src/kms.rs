@@ -18,6 +18,9 @@ use crate::{
 /// Region of everything in this KMS.
 pub const REGION: &str = "us-east-1";
 
+/// The role that [`Kms::enforce_permissions`] makes.
+pub const ROLE: &str = "arn:aws:iam::123456789012:role/node";
+
 /// A KMS on a loopback port, with no keys in it.
 #[derive(Debug)]
 pub struct Kms {
@@ -116,24 +119,71 @@ impl Kms {
         self.call("CreateAlias", &json!({ "AliasName": alias, "TargetKeyId": key.id }));
     }
 
+    /// From now on every request must be signed by somebody who may make it: moto checks signatures
+    /// with botocore, and permissions. Returns the session of a role that may do `action` and nothing
+    /// else, as variables.
+    pub fn enforce_permissions(&self, action: &str) -> [(&'static str, String); 3] {
+        let role = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRoleWithWebIdentity" },
+        ]});
+        let policy = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Action": action, "Resource": "*" },
+        ]});
+        let (role, policy) = (role.to_string(), policy.to_string());
+        let name = ("RoleName", "node");
+        let document = ("AssumeRolePolicyDocument", role.as_str());
+        self.query("iam", "CreateRole", &[name, document]);
+        let document = [name, ("PolicyName", "kms"), ("PolicyDocument", policy.as_str())];
+        self.query("iam", "PutRolePolicy", &document);
+        let session = self.query(
+            "sts",
+            "AssumeRoleWithWebIdentity",
+            &[("RoleArn", ROLE), ("RoleSessionName", "test"), ("WebIdentityToken", "token")],
+        );
+        let url = format!("{}/moto-api/reset-auth", self.endpoint);
+        ureq::post(&url).send("0").unwrap_or_else(|error| panic!("{url}: {error}"));
+        [
+            ("AWS_ACCESS_KEY_ID", "AccessKeyId"),
+            ("AWS_SECRET_ACCESS_KEY", "SecretAccessKey"),
+            ("AWS_SESSION_TOKEN", "SessionToken"),
+        ]
+        .map(|(variable, element)| {
+            let (_, rest) = session.split_once(&format!("<{element}>")).expect("credentials");
+            (variable, rest.split('<').next().unwrap_or_default().to_owned())
+        })
+    }
+
+    /// One request to a service that takes forms.
+    fn query(&self, service: &str, action: &str, parameters: &[(&str, &str)]) -> String {
+        let version = if service == "iam" { "2010-05-08" } else { "2011-06-15" };
+        let form = [("Action", action), ("Version", version)];
+        let form = form.iter().chain(parameters).copied();
+        let mut response = ureq::post(&self.endpoint)
+            .header("Authorization", authorization(service))
+            .send_form(form)
+            .unwrap_or_else(|error| panic!("{service} {action} failed: {error}"));
+        response.body_mut().read_to_string().expect("a response body")
+    }
+
     /// One request to KMS, e.g. `call("DisableKey", &json!({"KeyId": …}))`.
     pub fn call(&self, action: &str, body: &Value) -> Value {
         let mut response = ureq::post(&self.endpoint)
             .header("Content-Type", "application/x-amz-json-1.1")
             .header("X-Amz-Target", format!("TrentService.{action}"))
-            // moto reads the service's name from here and checks nothing.
-            .header(
-                "Authorization",
-                format!(
-                    "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/kms/aws4_request, \
-                     SignedHeaders=host, Signature=0"
-                ),
-            )
+            .header("Authorization", authorization("kms"))
             .send(body.to_string())
             .unwrap_or_else(|error| panic!("KMS {action} failed: {error}"));
         let text = response.body_mut().read_to_string().expect("a response body");
         if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") }
     }
+}
+
+/// moto reads the service's name from here, and checks nothing unless it is told to.
+fn authorization(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0"
+    )
 }
 
 /// PEM of DER in base64.

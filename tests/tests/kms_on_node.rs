@@ -227,6 +227,30 @@ fn a_cache_that_cannot_be_written_changes_no_verdict() {
     }
 }
 
+#[test]
+fn a_request_bears_a_signature_that_aws_own_code_verifies() {
+    for (action, stranger, words) in [
+        ("kms:GetPublicKey", false, None),
+        // moto says both in a form of its own.
+        ("kms:Sign", false, Some("AWS KMS answered 403: no reason given")),
+        ("kms:GetPublicKey", true, Some("AWS KMS answered 403: no reason given")),
+    ] {
+        let kms = Kms::start();
+        let key = kms.create_key("ECC_NIST_P256");
+        let node = Node::with_signature_of(&kms, &key);
+        let session = kms.enforce_permissions(action);
+        let call = node.by_kms(&kms.uri(&key.arn));
+        let mut call = session.into_iter().fold(call, |call, (name, value)| call.env(name, value));
+        if stranger {
+            call = call.env("AWS_SECRET_ACCESS_KEY", "another");
+        }
+        match words {
+            None => assert_key_from(&call, "kms"),
+            Some(words) => drop(assert_ends(&call, 4, words)),
+        }
+    }
+}
+
 /// A KMS that answers about its one key whatever it is asked.
 fn lying(answer: impl Fn(&str) -> Value + Send + Sync + 'static) -> HttpServer {
     HttpServer::start(move |asked| {

@@ -32,8 +32,8 @@ pub struct Verifier {
     pub about: &'static str,
     /// Whether it resolves names, and so runs code of the C library's that reads the environment.
     pub resolves_names: bool,
-    /// The variables that it needs itself, and that can change no verdict but into a refusal. It does
-    /// not resolve names with any other set.
+    /// The variables that it reads. None of them may be able to turn a refusal into an allow; all
+    /// others are gone before it resolves a name.
     pub keeps: &'static [&'static str],
 }
 
