@@ -14,6 +14,7 @@
 //! | `log` | whether a log recorded it |
 //! | `checkpoint` | signed notes |
 //! | `merkle` | trees and audit paths |
+//! | `timestamp` | RFC 3161; in builds with the feature `timestamps` |
 //! | [`error`] | why not |
 
 mod checkpoint;
@@ -24,6 +25,8 @@ mod merkle;
 pub mod proofs;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "timestamps")]
+pub mod timestamp;
 
 use civ_policy::transparency::Requirements;
 
@@ -35,6 +38,8 @@ pub use proofs::UntrustedProofs;
 #[derive(Clone, Debug, Default)]
 pub struct Transparency {
     logs: Option<Logs>,
+    #[cfg(feature = "timestamps")]
+    authorities: Option<timestamp::Authorities>,
 }
 
 /// A signature that a trusted key has been seen to make, of which more is asked.
@@ -84,12 +89,20 @@ pub enum TimeSource {
 impl Transparency {
     /// Reads the keys and certificates of `requirements`.
     pub fn new(requirements: &Requirements) -> Result<Self, TransparencyPolicyError> {
-        let logs = requirements.transparency_log.as_ref();
         #[cfg(not(feature = "timestamps"))]
         if requirements.timestamp_authority.is_some() {
             return Err(TransparencyPolicyError::TimestampsNotBuilt);
         }
-        Ok(Self { logs: logs.map(|log| Logs::parse(&log.public_keys)).transpose()? })
+        let logs = requirements.transparency_log.as_ref();
+        #[cfg(feature = "timestamps")]
+        let authorities = requirements.timestamp_authority.as_ref();
+        Ok(Self {
+            logs: logs.map(|log| Logs::parse(&log.public_keys)).transpose()?,
+            #[cfg(feature = "timestamps")]
+            authorities: authorities
+                .map(|authority| timestamp::Authorities::parse(&authority.certificate_chains))
+                .transpose()?,
+        })
     }
 
     /// Checks that `signed` bears all that is asked of it. The caller has verified the signature.
@@ -101,9 +114,15 @@ impl Transparency {
         proofs: &UntrustedProofs,
         signed: &Signed<'_>,
     ) -> Result<Option<SigningTime>, TransparencyError> {
-        match &self.logs {
-            Some(logs) => logs.check(proofs, signed),
-            None => Ok(None),
+        let logged = match &self.logs {
+            Some(logs) => logs.check(proofs, signed)?,
+            None => None,
+        };
+        #[cfg(feature = "timestamps")]
+        if let Some(authorities) = &self.authorities {
+            let stamped = authorities.check(proofs, signed)?;
+            return Ok(logged.or(Some(stamped)));
         }
+        Ok(logged)
     }
 }

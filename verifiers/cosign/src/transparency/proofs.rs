@@ -39,7 +39,14 @@ enum Source {
     /// The JSON of a bundle's `verificationMaterial`.
     Bundle(String),
     /// The values of the two annotations.
-    Annotations { bundle: Option<String>, timestamp: Option<String> },
+    Annotations {
+        bundle: Option<String>,
+        #[cfg_attr(
+            not(feature = "timestamps"),
+            allow(dead_code, reason = "only builds with timestamps read it")
+        )]
+        timestamp: Option<String>,
+    },
 }
 
 impl UntrustedProofs {
