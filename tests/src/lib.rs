@@ -29,3 +29,4 @@ pub mod kms;
 pub mod programs;
 pub mod signing;
 pub mod stage;
+pub mod transparency_log;

@@ -119,6 +119,11 @@ impl Key {
         UnparsedPublicKey::new(algorithm, &self.spki).verify(message, signature).is_ok()
     }
 
+    /// The public half as a `SubjectPublicKeyInfo`, DER.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
     /// The public half in PEM.
     pub fn public_pem(&self) -> String {
         let text = STANDARD.encode(&self.spki);
