@@ -9,15 +9,12 @@
 //! | `hashedrekord` | 0.0.2 (Rekor v2) | the same, with the key as `SubjectPublicKeyInfo` |
 //! | `dsse` | 0.0.1 (Rekor v1) | the hash of an envelope's payload, its signatures, their keys in PEM |
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use civ_oci::strict_json;
 use ring::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use super::error::EntryError;
+use super::fields::{bytes, fields, text};
 use super::{Form, Signed};
 use crate::PublicKey;
 
@@ -25,7 +22,7 @@ use crate::PublicKey;
 const BODY_MAX: usize = 64 << 10;
 
 /// The kind of an entry and that kind's version.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) kind: String,
     pub(super) version: String,
@@ -41,18 +38,27 @@ pub(super) fn check_body(
     if body.len() > BODY_MAX {
         return Err(EntryError::BodyTooLarge { size: body.len(), max: BODY_MAX });
     }
-    let body: Body = strict_json::from_slice(body).map_err(|_| EntryError::Malformed)?;
-    let kind = Kind { kind: body.kind, version: body.api_version };
+    let body: Value = strict_json::from_slice(body).map_err(|_| EntryError::Malformed)?;
+    let (kind, spec) = read_body(&body).ok_or(EntryError::Malformed)?;
     if stated.is_some_and(|stated| *stated != kind) {
         return Err(EntryError::Malformed);
     }
     let named = match (kind.kind.as_str(), kind.version.as_str()) {
-        ("hashedrekord", "0.0.1") => HashedRekord001::read(&body.spec),
-        ("hashedrekord", "0.0.2") => HashedRekord002::read(&body.spec),
-        ("dsse", "0.0.1") => Dsse001::read(&body.spec),
+        ("hashedrekord", "0.0.1") => Named::from_hashedrekord_1(spec),
+        ("hashedrekord", "0.0.2") => Named::from_hashedrekord_2(spec),
+        ("dsse", "0.0.1") => Named::from_dsse_1(spec),
         _ => return Err(EntryError::Kind { kind: kind.kind, version: kind.version }),
     };
     named.ok_or(EntryError::Malformed)?.check(signed)
+}
+
+fn read_body(body: &Value) -> Option<(Kind, &Value)> {
+    let body = fields(body, &["apiVersion", "kind", "spec"])?;
+    let kind = Kind {
+        kind: text(body, "kind")?.to_owned(),
+        version: text(body, "apiVersion")?.to_owned(),
+    };
+    Some((kind, body.get("spec")?))
 }
 
 /// What an entry names, in one form for all kinds.
@@ -73,7 +79,73 @@ enum Hashed {
     DssePayload,
 }
 
+// A field that is not known could change what the others mean: such an entry is not read.
 impl Named {
+    fn from_hashedrekord_1(spec: &Value) -> Option<Self> {
+        let spec = fields(spec, &["data", "signature"])?;
+        let data = fields(spec.get("data")?, &["hash"])?;
+        let (algorithm, hash) = read_hash(data.get("hash")?)?;
+        let signature = fields(spec.get("signature")?, &["content", "publicKey"])?;
+        let key = fields(signature.get("publicKey")?, &["content"])?;
+        Some(Self {
+            signature: bytes(signature, "content")?,
+            key: key_in_pem(&bytes(key, "content")?),
+            hashed: Hashed::Message,
+            algorithm,
+            hash,
+        })
+    }
+
+    fn from_hashedrekord_2(spec: &Value) -> Option<Self> {
+        let spec = fields(
+            fields(spec, &["hashedRekordV002"])?.get("hashedRekordV002")?,
+            &["data", "signature"],
+        )?;
+        let data = fields(spec.get("data")?, &["algorithm", "digest"])?;
+        let algorithm = match text(data, "algorithm")? {
+            "SHA2_256" => &SHA256,
+            "SHA2_384" => &SHA384,
+            "SHA2_512" => &SHA512,
+            _ => return None,
+        };
+        let signature = fields(spec.get("signature")?, &["content", "verifier"])?;
+        // What kind of key it is (`keyDetails`) the key says itself.
+        let known = ["keyDetails", "publicKey", "x509Certificate"];
+        let verifier = fields(signature.get("verifier")?, &known)?;
+        let key = match (verifier.get("publicKey"), verifier.get("x509Certificate")) {
+            (Some(key), None) => {
+                PublicKey::from_spki_der(&bytes(fields(key, &["rawBytes"])?, "rawBytes")?).ok()
+            }
+            (None, Some(_)) => None,
+            _ => return None,
+        };
+        Some(Self {
+            signature: bytes(signature, "content")?,
+            key,
+            hashed: Hashed::Message,
+            algorithm,
+            hash: bytes(data, "digest")?,
+        })
+    }
+
+    fn from_dsse_1(spec: &Value) -> Option<Self> {
+        // The envelope's own hash is of how it was spelt when the log got it: nobody can repeat it.
+        let spec = fields(spec, &["envelopeHash", "payloadHash", "signatures"])?;
+        let (algorithm, hash) = read_hash(spec.get("payloadHash")?)?;
+        // An envelope with other signatures too is another envelope.
+        let [signature] = spec.get("signatures")?.as_array()?.as_slice() else {
+            return None;
+        };
+        let signature = fields(signature, &["signature", "verifier"])?;
+        Some(Self {
+            signature: bytes(signature, "signature")?,
+            key: key_in_pem(&bytes(signature, "verifier")?),
+            hashed: Hashed::DssePayload,
+            algorithm,
+            hash,
+        })
+    }
+
     fn check(&self, signed: &Signed<'_>) -> Result<(), EntryError> {
         if self.signature != signed.signature {
             return Err(EntryError::OtherSignature);
@@ -94,179 +166,15 @@ impl Named {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
-    api_version: String,
-    kind: String,
-    spec: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HashedRekord001 {
-    data: Data001,
-    signature: Signature001,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Data001 {
-    hash: HexHash,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Signature001 {
-    content: String,
-    public_key: Content,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Content {
-    content: String,
-}
-
-impl HashedRekord001 {
-    fn read(spec: &RawValue) -> Option<Named> {
-        let Self { data, signature } = serde_json::from_str(spec.get()).ok()?;
-        let (algorithm, hash) = data.hash.read()?;
-        Some(Named {
-            signature: STANDARD.decode(signature.content).ok()?,
-            key: key_in_pem(&signature.public_key.content),
-            hashed: Hashed::Message,
-            algorithm,
-            hash,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Dsse001 {
-    /// Of the envelope as it was sent to the log, in whatever spelling: nobody can hash it again.
-    #[serde(rename = "envelopeHash")]
-    _envelope_hash: Option<IgnoredAny>,
-    payload_hash: HexHash,
-    signatures: Vec<DsseSignature>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DsseSignature {
-    signature: String,
-    verifier: String,
-}
-
-impl Dsse001 {
-    fn read(spec: &RawValue) -> Option<Named> {
-        let Self { payload_hash, signatures, .. } = serde_json::from_str(spec.get()).ok()?;
-        let (algorithm, hash) = payload_hash.read()?;
-        // An envelope with other signatures too is another envelope.
-        let [DsseSignature { signature, verifier }] = signatures.as_slice() else {
-            return None;
-        };
-        Some(Named {
-            signature: STANDARD.decode(signature).ok()?,
-            key: key_in_pem(verifier),
-            hashed: Hashed::DssePayload,
-            algorithm,
-            hash,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HashedRekord002 {
-    #[serde(rename = "hashedRekordV002")]
-    entry: Entry002,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry002 {
-    data: Data002,
-    signature: Signature002,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Data002 {
-    algorithm: String,
-    digest: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Signature002 {
-    content: String,
-    verifier: Verifier002,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Verifier002 {
-    /// Redundant: the key itself says what it is.
-    #[serde(rename = "keyDetails")]
-    _key_details: Option<IgnoredAny>,
-    public_key: Option<RawBytes>,
-    x509_certificate: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawBytes {
-    raw_bytes: String,
-}
-
-impl HashedRekord002 {
-    fn read(spec: &RawValue) -> Option<Named> {
-        let Self { entry } = serde_json::from_str(spec.get()).ok()?;
-        let key = match (
-            entry.signature.verifier.public_key,
-            entry.signature.verifier.x509_certificate,
-        ) {
-            (Some(key), None) => {
-                PublicKey::from_spki_der(&STANDARD.decode(key.raw_bytes).ok()?).ok()
-            }
-            (None, Some(_)) => None,
-            _ => return None,
-        };
-        let algorithm = match entry.data.algorithm.as_str() {
-            "SHA2_256" => &SHA256,
-            "SHA2_384" => &SHA384,
-            "SHA2_512" => &SHA512,
-            _ => return None,
-        };
-        Some(Named {
-            signature: STANDARD.decode(entry.signature.content).ok()?,
-            key,
-            hashed: Hashed::Message,
-            algorithm,
-            hash: STANDARD.decode(entry.data.digest).ok()?,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HexHash {
-    algorithm: String,
-    value: String,
-}
-
-impl HexHash {
-    fn read(&self) -> Option<(&'static Algorithm, Vec<u8>)> {
-        let algorithm = match self.algorithm.as_str() {
-            "sha256" => &SHA256,
-            "sha384" => &SHA384,
-            "sha512" => &SHA512,
-            _ => return None,
-        };
-        Some((algorithm, read_hex(&self.value)?))
-    }
+fn read_hash(hash: &Value) -> Option<(&'static Algorithm, Vec<u8>)> {
+    let hash = fields(hash, &["algorithm", "value"])?;
+    let algorithm = match text(hash, "algorithm")? {
+        "sha256" => &SHA256,
+        "sha384" => &SHA384,
+        "sha512" => &SHA512,
+        _ => return None,
+    };
+    Some((algorithm, read_hex(text(hash, "value")?)?))
 }
 
 /// Reads lower-case hexadecimal.
@@ -288,8 +196,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// The key in base64 of PEM, if it is one of a kind that civ accepts.
-fn key_in_pem(encoded: &str) -> Option<PublicKey> {
-    let pem = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-    PublicKey::from_pem(&pem).ok()
+/// The key, if it is one of a kind that civ accepts.
+fn key_in_pem(pem: &[u8]) -> Option<PublicKey> {
+    PublicKey::from_pem(std::str::from_utf8(pem).ok()?).ok()
 }

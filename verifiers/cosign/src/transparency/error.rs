@@ -1,7 +1,5 @@
 //! Why a signature does not bear what the policy asks for.
 
-use civ_oci::strict_json::JsonError;
-
 use crate::KeyError;
 
 /// Why a policy's requirements cannot be checked. It is known when the policy is loaded.
@@ -54,8 +52,8 @@ pub enum TransparencyPolicyError {
 #[non_exhaustive]
 pub enum TransparencyError {
     /// What came with the signature is not of the form of log entries and timestamps.
-    #[error("log entries and timestamps of the signature are malformed: {0}")]
-    Malformed(#[from] JsonError),
+    #[error("log entries and timestamps of the signature are malformed")]
+    Malformed,
     /// What came with the signature is longer than civ reads.
     #[error("limit reached: log entries and timestamps of {size} bytes are larger than {max}")]
     TooLarge {

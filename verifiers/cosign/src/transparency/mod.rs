@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`proofs`] | [`UntrustedProofs`]: entries and timestamps as they are stored |
 //! | `entry` | what an entry says |
+//! | `fields` | reading JSON objects |
 //! | `log` | whether a log recorded it |
 //! | `checkpoint` | signed notes |
 //! | `merkle` | trees and audit paths |
@@ -20,6 +21,7 @@
 mod checkpoint;
 mod entry;
 pub mod error;
+mod fields;
 mod log;
 mod merkle;
 pub mod proofs;

@@ -8,12 +8,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_oci::strict_json;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde_json::Value;
 
-use super::entry::Kind;
+use super::entry::{Kind, read_hex};
 use super::error::TransparencyError;
+use super::fields::{Fields, bytes, number, present, text};
 use super::merkle::{Hash, PATH_MAX};
 
 /// The layer annotation of a `.sig` image that holds a log entry.
@@ -64,48 +63,46 @@ impl UntrustedProofs {
 
     /// The log entries, `None` for each that is malformed: it must not spoil the others.
     pub(super) fn entries(&self) -> Result<Vec<Option<UntrustedEntry>>, TransparencyError> {
-        let entries: Vec<_> = match &self.0 {
-            Source::None => Vec::new(),
+        match &self.0 {
+            Source::None | Source::Annotations { bundle: None, .. } => Ok(Vec::new()),
             Source::Bundle(text) => {
-                let material: Material = parse(text)?;
-                let entries = material.tlog_entries.unwrap_or_default();
-                let read = |entry: &Box<RawValue>| read_element::<BundleEntry>(entry)?.read();
-                bounded(&entries, ENTRIES_MAX)
-                    .map_err(|(count, max)| TransparencyError::TooManyEntries { count, max })?
-                    .map(read)
-                    .collect()
+                let material = parse(text)?;
+                let entries = list(&material, "tlogEntries")?;
+                if entries.len() > ENTRIES_MAX {
+                    let (count, max) = (entries.len(), ENTRIES_MAX);
+                    return Err(TransparencyError::TooManyEntries { count, max });
+                }
+                Ok(entries.iter().map(UntrustedEntry::from_bundle).collect())
             }
-            Source::Annotations { bundle: None, .. } => Vec::new(),
             Source::Annotations { bundle: Some(text), .. } => {
-                vec![parse::<AnnotatedEntry>(text)?.read()]
+                Ok(vec![UntrustedEntry::from_annotation(&parse(text)?)])
             }
-        };
-        Ok(entries)
+        }
     }
 
     /// The timestamps, `None` for each that is malformed.
     #[cfg(feature = "timestamps")]
     pub(super) fn timestamps(&self) -> Result<Vec<Option<Vec<u8>>>, TransparencyError> {
-        let timestamps: Vec<_> = match &self.0 {
-            Source::None => Vec::new(),
+        match &self.0 {
+            Source::None | Source::Annotations { timestamp: None, .. } => Ok(Vec::new()),
             Source::Bundle(text) => {
-                let material: Material = parse(text)?;
-                let data = material.timestamp_verification_data.unwrap_or_default();
-                let timestamps = data.rfc3161_timestamps.unwrap_or_default();
-                let read = |stamp: &Box<RawValue>| {
-                    STANDARD.decode(read_element::<BundleTimestamp>(stamp)?.signed_timestamp).ok()
+                let material = parse(text)?;
+                let Some(data) = present(&material, "timestampVerificationData") else {
+                    return Ok(Vec::new());
                 };
-                bounded(&timestamps, TIMESTAMPS_MAX)
-                    .map_err(|(count, max)| TransparencyError::TooManyTimestamps { count, max })?
-                    .map(read)
-                    .collect()
+                let data = data.as_object().ok_or(TransparencyError::Malformed)?;
+                let timestamps = list(data, "rfc3161Timestamps")?;
+                if timestamps.len() > TIMESTAMPS_MAX {
+                    let (count, max) = (timestamps.len(), TIMESTAMPS_MAX);
+                    return Err(TransparencyError::TooManyTimestamps { count, max });
+                }
+                let read = |timestamp: &Value| bytes(timestamp.as_object()?, "signedTimestamp");
+                Ok(timestamps.iter().map(read).collect())
             }
-            Source::Annotations { timestamp: None, .. } => Vec::new(),
             Source::Annotations { timestamp: Some(text), .. } => {
-                vec![STANDARD.decode(parse::<AnnotatedTimestamp>(text)?.timestamp).ok()]
+                Ok(vec![bytes(&parse(text)?, "SignedRFC3161Timestamp")])
             }
-        };
-        Ok(timestamps)
+        }
     }
 }
 
@@ -146,189 +143,79 @@ pub(super) struct InclusionProof {
     pub(super) checkpoint: String,
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TransparencyError> {
-    if text.len() > PROOFS_MAX {
-        return Err(TransparencyError::TooLarge { size: text.len(), max: PROOFS_MAX });
-    }
-    Ok(strict_json::from_slice(text.as_bytes())?)
-}
-
-/// One of a list whose whole is known to be strict JSON.
-fn read_element<T: DeserializeOwned>(element: &RawValue) -> Option<T> {
-    serde_json::from_str(element.get()).ok()
-}
-
-/// All of `items`, or how many there are and how many there may be.
-fn bounded<T>(items: &[T], max: usize) -> Result<std::slice::Iter<'_, T>, (usize, usize)> {
-    if items.len() > max { Err((items.len(), max)) } else { Ok(items.iter()) }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Material {
-    tlog_entries: Option<Vec<Box<RawValue>>>,
-    #[cfg(feature = "timestamps")]
-    timestamp_verification_data: Option<TimestampData>,
-}
-
-#[cfg(feature = "timestamps")]
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TimestampData {
-    rfc3161_timestamps: Option<Vec<Box<RawValue>>>,
-}
-
-#[cfg(feature = "timestamps")]
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BundleTimestamp {
-    signed_timestamp: String,
-}
-
-#[cfg(feature = "timestamps")]
-#[derive(Deserialize)]
-struct AnnotatedTimestamp {
-    #[serde(rename = "SignedRFC3161Timestamp")]
-    timestamp: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BundleEntry {
-    log_index: Option<Number>,
-    log_id: LogId,
-    kind_version: Kind,
-    integrated_time: Option<Number>,
-    inclusion_promise: Option<Promise>,
-    inclusion_proof: Option<Proof>,
-    canonicalized_body: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LogId {
-    key_id: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Promise {
-    signed_entry_timestamp: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Proof {
-    log_index: Option<Number>,
-    root_hash: String,
-    tree_size: Number,
-    hashes: Option<Vec<String>>,
-    checkpoint: Checkpoint,
-}
-
-#[derive(Deserialize)]
-struct Checkpoint {
-    envelope: String,
-}
-
-impl BundleEntry {
-    fn read(self) -> Option<UntrustedEntry> {
-        let promise = match self.inclusion_promise {
-            Some(promise) => Some(STANDARD.decode(promise.signed_entry_timestamp).ok()?),
+// Fields that are not known are passed over: what counts is signed, and these are not what is signed.
+impl UntrustedEntry {
+    fn from_bundle(entry: &Value) -> Option<Self> {
+        let entry = entry.as_object()?;
+        let object = |name| present(entry, name).map(|value| value.as_object());
+        let kind = entry.get("kindVersion")?.as_object()?;
+        let promise = match object("inclusionPromise") {
+            Some(promise) => Some(bytes(promise?, "signedEntryTimestamp")?),
             None => None,
         };
-        let proof = match self.inclusion_proof {
-            Some(proof) => Some(proof.read()?),
+        let proof = match object("inclusionProof") {
+            Some(proof) => Some(InclusionProof::from_bundle(proof?)?),
             None => None,
         };
-        Some(UntrustedEntry {
-            body: STANDARD.decode(self.canonicalized_body).ok()?,
-            kind: Some(self.kind_version),
-            log_id: read_hash(&self.log_id.key_id)?,
-            log_index: Number::or_zero(self.log_index),
-            integrated_time: Number::or_zero(self.integrated_time),
+        Some(Self {
+            body: bytes(entry, "canonicalizedBody")?,
+            kind: Some(Kind {
+                kind: text(kind, "kind")?.to_owned(),
+                version: text(kind, "version")?.to_owned(),
+            }),
+            log_id: bytes(entry.get("logId")?.as_object()?, "keyId")?.try_into().ok()?,
+            log_index: number(entry, "logIndex")?,
+            integrated_time: number(entry, "integratedTime")?,
             promise,
             proof,
             origin: Origin::Bundle,
         })
     }
-}
 
-impl Proof {
-    fn read(self) -> Option<InclusionProof> {
-        let hashes = self.hashes.unwrap_or_default();
-        if hashes.len() > PATH_MAX {
-            return None;
-        }
-        Some(InclusionProof {
-            index: Number::or_zero(self.log_index),
-            size: self.tree_size.0,
-            root: read_hash(&self.root_hash)?,
-            path: hashes.iter().map(|hash| read_hash(hash)).collect::<Option<_>>()?,
-            checkpoint: self.checkpoint.envelope,
-        })
-    }
-}
-
-fn read_hash(encoded: &str) -> Option<Hash> {
-    STANDARD.decode(encoded).ok()?.try_into().ok()
-}
-
-/// A number of at most 63 bits, as a number or as decimal text.
-struct Number(u64);
-
-impl Number {
-    fn or_zero(number: Option<Self>) -> u64 {
-        number.map_or(0, |number| number.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Spelling {
-            Number(u64),
-            Text(String),
-        }
-        let number = match Spelling::deserialize(deserializer)? {
-            Spelling::Number(number) => Some(number),
-            Spelling::Text(text) => super::checkpoint::parse_number(&text),
-        };
-        let number = number.filter(|number| i64::try_from(*number).is_ok());
-        number.map(Self).ok_or_else(|| D::Error::custom("not a number of 63 bits"))
-    }
-}
-
-#[derive(Deserialize)]
-struct AnnotatedEntry {
-    #[serde(rename = "SignedEntryTimestamp")]
-    promise: String,
-    #[serde(rename = "Payload")]
-    payload: AnnotatedPayload,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AnnotatedPayload {
-    body: String,
-    integrated_time: Number,
-    log_index: Number,
-    #[serde(rename = "logID")]
-    log_id: String,
-}
-
-impl AnnotatedEntry {
-    fn read(self) -> Option<UntrustedEntry> {
-        Some(UntrustedEntry {
-            body: STANDARD.decode(self.payload.body).ok()?,
+    fn from_annotation(annotation: &Fields) -> Option<Self> {
+        let payload = annotation.get("Payload")?.as_object()?;
+        Some(Self {
+            body: bytes(payload, "body")?,
             kind: None,
-            log_id: super::entry::read_hex(&self.payload.log_id)?.try_into().ok()?,
-            log_index: self.payload.log_index.0,
-            integrated_time: self.payload.integrated_time.0,
-            promise: Some(STANDARD.decode(self.promise).ok()?),
+            log_id: read_hex(text(payload, "logID")?)?.try_into().ok()?,
+            log_index: number(payload, "logIndex")?,
+            integrated_time: number(payload, "integratedTime")?,
+            promise: Some(bytes(annotation, "SignedEntryTimestamp")?),
             proof: None,
             origin: Origin::Annotation,
         })
+    }
+}
+
+impl InclusionProof {
+    fn from_bundle(proof: &Fields) -> Option<Self> {
+        let path = list(proof, "hashes").ok().filter(|path| path.len() <= PATH_MAX)?;
+        let hash = |hash: &Value| STANDARD.decode(hash.as_str()?).ok()?.try_into().ok();
+        Some(Self {
+            index: number(proof, "logIndex")?,
+            size: number(proof, "treeSize")?,
+            root: bytes(proof, "rootHash")?.try_into().ok()?,
+            path: path.iter().map(hash).collect::<Option<_>>()?,
+            checkpoint: text(proof.get("checkpoint")?.as_object()?, "envelope")?.to_owned(),
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Fields, TransparencyError> {
+    if text.len() > PROOFS_MAX {
+        return Err(TransparencyError::TooLarge { size: text.len(), max: PROOFS_MAX });
+    }
+    match strict_json::from_slice(text.as_bytes()) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err(TransparencyError::Malformed),
+    }
+}
+
+/// The values of a list, which is left out if it is empty.
+fn list<'v>(fields: &'v Fields, name: &str) -> Result<&'v [Value], TransparencyError> {
+    match present(fields, name) {
+        None => Ok(&[]),
+        Some(Value::Array(list)) => Ok(list),
+        Some(_) => Err(TransparencyError::Malformed),
     }
 }
