@@ -8,7 +8,9 @@ use civ_policy::cosign::NoStatement;
 
 use crate::gate::GateError;
 use crate::registry::RegistryError;
-use crate::signature_image::SignatureImageError;
+use crate::sign::Obstacle;
+use crate::sign::referrers_index::ReferrersIndexError;
+use crate::sign::signature_image::SignatureImageError;
 use crate::signer::SignerError;
 
 /// A step that failed. Displayed on one line: what, where, why.
@@ -32,8 +34,12 @@ pub enum Step {
     Compare,
     /// Copying a blob.
     CopyBlob(Digest),
+    /// Deleting something that is attached to an image.
+    Delete,
     /// Asking what the gate says.
     Judge,
+    /// Finding what is attached to an image.
+    List,
     /// Preparing connections.
     Prepare,
     /// Reading a manifest of the source.
@@ -59,6 +65,8 @@ impl fmt::Display for Step {
         match self {
             Self::Compare => f.write_str("cannot look at the destination"),
             Self::CopyBlob(digest) => write!(f, "cannot copy blob {digest}"),
+            Self::Delete => f.write_str("cannot delete"),
+            Self::List => f.write_str("cannot list what is attached"),
             Self::Judge => f.write_str("refused"),
             Self::Prepare => f.write_str("cannot begin"),
             Self::ReadManifest => f.write_str("cannot read the manifest"),
@@ -92,15 +100,9 @@ pub enum Cause {
     /// The tag cannot be changed, and names another image.
     #[error("the registry does not let tags change, and this one names another image")]
     ImmutableTag,
-    /// The signature tag cannot be changed.
-    #[error("the registry does not let tags change, so no signature can be added to those there")]
-    ImmutableSignatures,
     /// A task of ours did not end as it should.
     #[error("an internal task failed")]
     Internal,
-    /// An image whose signatures have no place.
-    #[error("cosign has no tag for the signatures of a sha512 digest")]
-    NoSignatureTag,
     /// More annotations than the gate would read.
     #[error(
         "the annotations make a payload of more than {limit} bytes, which verifiers do not read"
@@ -115,9 +117,15 @@ pub enum Cause {
     /// A reference with neither tag nor digest.
     #[error("the reference has neither a tag nor a digest")]
     NoTagOrDigest,
+    /// Every form of signature that was asked for is impossible.
+    #[error("{0}")]
+    Obstacle(Obstacle),
     /// The policy made for the check is not accepted.
     #[error(transparent)]
     Policy(#[from] Box<TrustPolicyError>),
+    /// The list of referrers.
+    #[error(transparent)]
+    ReferrersIndex(#[from] ReferrersIndexError),
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -136,6 +144,15 @@ pub enum Cause {
     /// More, larger or deeper than any real image.
     #[error("the image is made of more manifests than civ copies")]
     TooManyManifests,
+    /// The gate would not look at one more.
+    #[error("{limit} bundles refer to the image already, and verifiers look at no more")]
+    TooManyReferrers {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// The registry deletes nothing.
+    #[error("the registry does not delete this: {0}")]
+    Undeletable(RegistryError),
     /// A blob with two lengths.
     #[error("blob {digest} is named with two different sizes")]
     TwoSizes {
@@ -159,6 +176,12 @@ pub enum Kind {
     Usage,
 }
 
+impl From<Obstacle> for Cause {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::Obstacle(obstacle)
+    }
+}
+
 impl Error {
     pub(crate) fn new(step: Step, at: Reference, cause: Cause) -> Self {
         Self { step, at: Box::new(at), cause: Box::new(cause) }
@@ -173,7 +196,7 @@ impl Error {
             Cause::NoStatement(_) => Kind::Refused,
             Cause::NoTagOrDigest
             | Cause::DestinationNeedsTag
-            | Cause::NoSignatureTag
+            | Cause::Obstacle(Obstacle::NoSignatureTag)
             | Cause::PayloadTooLarge { .. } => Kind::Usage,
             _ => Kind::Registry,
         }
@@ -194,8 +217,16 @@ impl Error {
             Cause::ImmutableTag => {
                 Some("choose another tag; the image is there and signed, by digest")
             }
-            Cause::ImmutableSignatures => Some(
+            Cause::Obstacle(Obstacle::ImmutableReferrers | Obstacle::ImmutableSignatures) => Some(
                 "let tags sha256-* change (ECR: IMMUTABLE_WITH_EXCLUSION with the filter sha256-*)",
+            ),
+            Cause::Obstacle(Obstacle::ReferrersTagTaken) => {
+                Some("sign with --format legacy, or delete that tag")
+            }
+            Cause::TooManyReferrers { .. } => Some("delete old ones: civ tree, civ clean"),
+            Cause::Undeletable(_) => Some(
+                "let it (docker-registry: storage.delete.enabled), or delete it with the registry's \
+                 own tools",
             ),
             Cause::NoTagOrDigest => Some("name one, such as :1.0 or @sha256:…"),
             Cause::DestinationNeedsTag => Some("name it as registry/repository:tag"),

@@ -4,7 +4,7 @@
 //!
 //! 1. [`promote::plan`]: which image does the tag name, what is it made of, what of it is missing?
 //! 2. [`copy`]: blobs side by side, then manifests from the bottom up, all by digest;
-//! 3. [`sign`]: the payload and the place that cosign uses, made by a [`Signer`];
+//! 3. [`sign`]: the payloads and the places that cosign uses, signed by a [`Signer`];
 //! 4. [`gate`]: the code that runs on the nodes must accept the signature;
 //! 5. the tag, last. Whoever pulls it gets the old image or the new one with its signature.
 //!
@@ -13,8 +13,7 @@
 //! | [`promote`] | [`Promotion`], and the steps in order |
 //! | [`plan`] | [`Plan`]: what has to be done |
 //! | [`copy`] | blobs and manifests on their way |
-//! | [`sign`] | adding a signature to an image |
-//! | [`signature_image`] | the `.sig` image, as cosign writes it |
+//! | [`sign`] | adding signatures to an image, in both formats, while others do the same |
 //! | [`signer`] | [`Signer`]: AWS KMS or a key file |
 //! | [`gate`] | the check before anything is published |
 //! | [`annotations`] | `key=value` texts |
@@ -29,9 +28,9 @@ pub mod gate;
 pub mod plan;
 pub mod progress;
 pub mod promote;
+mod referrers;
 pub mod registry;
 pub mod sign;
-pub mod signature_image;
 pub mod signer;
 
 pub use error::{Cause, Error, Kind, Step};
@@ -39,4 +38,5 @@ pub use plan::Plan;
 pub use progress::Progress;
 pub use promote::{Promoted, Promotion};
 pub use registry::{Client, Credentials, Retry};
+pub use sign::{Format, Formats, Signatures};
 pub use signer::{KeyRef, Signer};

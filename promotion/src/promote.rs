@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use civ_oci::{ImageId, Reference, Selector};
+use civ_policy::UtcTime;
+use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 
 use crate::error::{Cause, Error, Step};
-use crate::plan::{Plan, TagState, resolve};
+use crate::plan::{Plan, PlannedManifest, TagState, resolve};
 use crate::progress::Progress;
 use crate::registry::{Client, Destination, Source};
+use crate::sign::{Formats, Signatures, Signing, Subject};
 use crate::signer::Signer;
 use crate::{copy, gate, sign};
+
+/// Images signed at a time.
+const AT_ONCE: usize = 8;
 
 /// What is to be promoted, and how.
 #[derive(Clone, Debug)]
@@ -23,6 +29,10 @@ pub struct Promotion {
     pub annotations: BTreeMap<String, String>,
     /// Whether the children of an index are signed as well, for those who pull them by digest.
     pub recursive: bool,
+    /// The forms in which it is signed.
+    pub formats: Formats,
+    /// When the signatures say that they were made; by default, what the clock says.
+    pub created: Option<UtcTime>,
     /// Blobs copied at a time.
     pub jobs: usize,
 }
@@ -33,19 +43,10 @@ pub struct Planned<'a> {
     /// What has to be copied.
     pub plan: Plan,
     /// What has to be signed.
-    pub signatures: Vec<PlannedSignature>,
+    pub signatures: Vec<Signatures>,
     promotion: &'a Promotion,
     source: Source,
     target: Destination,
-}
-
-/// An image that is to carry a signature.
-#[derive(Clone, Debug)]
-pub struct PlannedSignature {
-    /// The image.
-    pub image: ImageId,
-    /// It carries this very signature already.
-    pub present: bool,
 }
 
 /// What a promotion came to.
@@ -57,11 +58,16 @@ pub struct Promoted {
     pub tag: Reference,
     /// Whether the tag was set now, or did name the image before.
     pub tag_moved: bool,
-    /// The images whose signature was made now.
-    pub signed: Vec<ImageId>,
+    /// The signatures of each image, and which of them were made now.
+    pub signatures: Vec<Signatures>,
 }
 
 impl Promotion {
+    fn signing(&self) -> Signing<'_> {
+        let Self { formats, annotations, created, .. } = self;
+        Signing { formats: *formats, annotations, created: *created }
+    }
+
     /// Whether the references can be promoted from and to, as far as that shows without a registry.
     pub fn check(&self) -> Result<(), Error> {
         let Self { source, destination, .. } = self;
@@ -83,15 +89,16 @@ pub async fn plan<'a>(
     signer: &Signer,
 ) -> Result<Planned<'a>, Error> {
     promotion.check()?;
-    let Promotion { source, destination, annotations, recursive, .. } = promotion;
+    let Promotion { source, destination, recursive, .. } = promotion;
     let from = client.source(&source.repository);
     let to = client.destination(&destination.repository, Some(&source.repository));
     let plan = Plan::make(source, &from, destination, &to).await?;
-    let mut signatures = Vec::new();
-    for image in to_sign(&plan, *recursive) {
-        let present = sign::is_signed(&to, &image, annotations, signer).await?;
-        signatures.push(PlannedSignature { image, present });
-    }
+    let signing = promotion.signing();
+    let looks = iter(to_sign(&plan, *recursive)).map(|subject| {
+        let to = &to;
+        async move { sign::look(to, &subject, &signing, signer).await }
+    });
+    let signatures = looks.buffered(AT_ONCE).try_collect().await?;
     Ok(Planned { plan, signatures, promotion, source: from, target: to })
 }
 
@@ -106,20 +113,25 @@ impl Planned<'_> {
         let Self { plan, signatures, promotion, source, target } = self;
         progress.planned(&plan);
         copy::copy(&plan, client, &source, &target, promotion.jobs, progress).await?;
-        let mut newly_signed = Vec::new();
-        for PlannedSignature { image, present } in signatures {
-            let added =
-                !present && sign::sign(&target, &image, &promotion.annotations, signer).await?;
-            progress.signed(&image, added);
-            gate::check(client, &image, signer.public_key(), &promotion.annotations).await?;
-            progress.verified(&image);
-            if added {
-                newly_signed.push(image);
+        let signing = promotion.signing();
+        let known: BTreeMap<_, _> =
+            signatures.into_iter().map(|known| (known.image.digest.clone(), known)).collect();
+        let signed = iter(to_sign(&plan, promotion.recursive)).map(|subject| {
+            let known = known.get(&subject.image.digest);
+            let complete = known.filter(|known| known.is_complete()).cloned();
+            let target = &target;
+            async move {
+                let signatures = match complete {
+                    Some(complete) => complete,
+                    None => sign::sign(target, &subject, &signing, signer).await?,
+                };
+                announce(client, signatures, &signing, signer, progress).await
             }
-        }
+        });
+        let signatures = signed.buffered(AT_ONCE).try_collect().await?;
         let tag_moved = publish(&plan, &target).await?;
         progress.tagged(&plan.destination, tag_moved);
-        Ok(Promoted { image: plan.image(), tag: plan.destination, tag_moved, signed: newly_signed })
+        Ok(Promoted { image: plan.image(), tag: plan.destination, tag_moved, signatures })
     }
 }
 
@@ -128,39 +140,52 @@ impl Planned<'_> {
 pub struct SignInPlace<'a> {
     /// The image, by tag or digest.
     pub image: &'a Reference,
-    /// What the signature says beside the image's digest and repository.
-    pub annotations: &'a BTreeMap<String, String>,
+    /// What the signatures say, and in which forms.
+    pub signing: Signing<'a>,
     /// Whether the children of an index are signed as well.
     pub recursive: bool,
     /// Only look.
     pub dry_run: bool,
 }
 
-/// Signs an image where it is, and has the gate check it. Each image is returned with whether it
-/// carried the signature before.
+/// Signs an image where it is, and has the gate check it. Each image is returned with what became
+/// of its signatures.
 pub async fn sign_in_place(
     client: &Client,
     what: &SignInPlace<'_>,
     signer: &Signer,
     progress: &Arc<dyn Progress>,
-) -> Result<Vec<PlannedSignature>, Error> {
-    let SignInPlace { image, annotations, .. } = *what;
+) -> Result<Vec<Signatures>, Error> {
+    let SignInPlace { image, signing, .. } = *what;
     let target = client.destination(&image.repository, None);
-    let top = image.repository.image(resolve(image, target.read()).await?.digest);
+    let found = resolve(image, target.read()).await?;
+    let top = image.repository.image(found.digest.clone());
     let children = if what.recursive { sign::children(&target, &top).await? } else { Vec::new() };
-    let mut signatures = Vec::new();
-    for image in std::iter::once(top).chain(children) {
-        let present = if what.dry_run {
-            sign::is_signed(&target, &image, annotations, signer).await?
-        } else {
-            let added = sign::sign(&target, &image, annotations, signer).await?;
-            progress.signed(&image, added);
-            gate::check(client, &image, signer.public_key(), annotations).await?;
-            progress.verified(&image);
-            !added
-        };
-        signatures.push(PlannedSignature { image, present });
-    }
+    let top = Subject::new(top, found.bytes.len() as u64, &found.media_type);
+    let signed = iter(std::iter::once(top).chain(children)).map(|subject| {
+        let target = &target;
+        async move {
+            if what.dry_run {
+                return sign::look(target, &subject, &signing, signer).await;
+            }
+            let signatures = sign::sign(target, &subject, &signing, signer).await?;
+            announce(client, signatures, &signing, signer, progress).await
+        }
+    });
+    signed.buffered(AT_ONCE).try_collect().await
+}
+
+/// Has the gate check what was signed.
+async fn announce(
+    client: &Client,
+    signatures: Signatures,
+    signing: &Signing<'_>,
+    signer: &Signer,
+    progress: &Arc<dyn Progress>,
+) -> Result<Signatures, Error> {
+    progress.signed(&signatures.image, signatures.added());
+    gate::check_each(client, &signatures, signer.public_key(), signing.annotations).await?;
+    progress.verified(&signatures.image);
     Ok(signatures)
 }
 
@@ -170,11 +195,15 @@ pub async fn find(client: &Client, image: &Reference) -> Result<ImageId, Error> 
     Ok(image.repository.image(top.digest))
 }
 
-fn to_sign(plan: &Plan, recursive: bool) -> Vec<ImageId> {
+/// The image, and if asked for what it is made of.
+fn to_sign(plan: &Plan, recursive: bool) -> Vec<Subject> {
     let repository = &plan.destination.repository;
-    let children = plan.children().filter(|_| recursive);
-    let children = children.map(|child| repository.image(child.digest.clone()));
-    std::iter::once(plan.image()).chain(children).collect()
+    let subject = |manifest: &PlannedManifest| {
+        let image = repository.image(manifest.digest.clone());
+        Subject::new(image, manifest.bytes.len() as u64, &manifest.media_type)
+    };
+    let top = plan.manifests.last().into_iter();
+    top.chain(plan.children().filter(|_| recursive)).map(subject).collect()
 }
 
 /// Sets the tag, unless it names the image already.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use civ_oci::Reference;
-use civ_promotion::annotations;
+use civ_promotion::{Format, Formats, annotations};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::demo::Demo;
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::Format as OutputForm;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -52,9 +52,11 @@ pub(crate) enum Verb {
 
     /// Sign an image where it is.
     ///
-    /// An image that carries this very signature is left as it is.
-    #[command(after_help = "Example:
-  civ sign registry.example/prod/app@sha256:… --key awskms:///alias/release -a team=platform")]
+    /// An image that carries this very signature is left as it is. Others may sign it at the same
+    /// time: nobody's signature is lost.
+    #[command(after_help = "Examples:
+  civ sign registry.example/prod/app@sha256:… --key awskms:///alias/release -a team=platform
+  civ sign registry.example/prod/app:1.4 --key release.pem --format legacy")]
     Sign(Sign),
 
     /// Say what a node with a given trust policy decides about an image.
@@ -140,6 +142,10 @@ pub(crate) struct Signing {
     /// Say this in the signature as well. May be repeated.
     #[arg(short, long = "annotation", value_name = "KEY=VALUE")]
     annotations: Vec<String>,
+    /// The forms of signature: legacy is the image under the tag sha256-….sig, bundle is what cosign
+    /// 3 writes. May be repeated; by default both.
+    #[arg(long = "format", value_name = "FORMAT", value_enum, value_delimiter = ',')]
+    formats: Vec<SignatureFormat>,
     /// Sign what an index is made of as well, for those who pull it by digest.
     #[arg(short, long)]
     pub(crate) recursive: bool,
@@ -147,11 +153,30 @@ pub(crate) struct Signing {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// The form of the result.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = OutputForm::Text)]
+    pub(crate) output: OutputForm,
+}
+
+/// A form of signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SignatureFormat {
+    /// A layer of the image under the tag sha256-….sig: cosign 1 to 3, podman, policy controllers.
+    Legacy,
+    /// A bundle that refers to the image: cosign 3.
+    Bundle,
 }
 
 impl Signing {
+    /// The forms of signature.
+    pub(crate) fn formats(&self) -> Formats {
+        let asked = |format| self.formats.contains(&format);
+        match (asked(SignatureFormat::Legacy), asked(SignatureFormat::Bundle)) {
+            (true, false) => Formats::Only(Format::Legacy),
+            (false, true) => Formats::Only(Format::Bundle),
+            (true, true) | (false, false) => Formats::Both,
+        }
+    }
+
     /// The annotations, read.
     pub(crate) fn annotations(&self) -> Result<BTreeMap<String, String>, Failure> {
         annotations::parse(&self.annotations).map_err(Failure::usage)
@@ -168,8 +193,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: PathBuf,
     /// The form of the result.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = OutputForm::Text)]
+    pub(crate) output: OutputForm,
 }
 
 /// Arguments of `public-key`.
@@ -207,8 +232,8 @@ pub(crate) struct Pin {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// The form of the result.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = OutputForm::Text)]
+    pub(crate) output: OutputForm,
 }
 
 /// What civ does with keys.

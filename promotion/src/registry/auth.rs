@@ -45,6 +45,11 @@ impl Scope {
         scopes.extend(mounted.map(|from| format!("repository:{from}:pull")));
         Self(scopes)
     }
+
+    /// May read, write and delete in `path`.
+    pub(super) fn delete(path: &str) -> Self {
+        Self(vec![format!("repository:{path}:pull,push,delete")])
+    }
 }
 
 /// One registry's authentication.

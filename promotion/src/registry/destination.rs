@@ -1,4 +1,4 @@
-//! Writing a repository.
+//! Writing a repository, and deleting from it.
 //!
 //! A blob goes up in one PUT with its length stated: the one way that every registry understands
 //! (Amazon ECR answers PATCH in a way of its own).
@@ -18,6 +18,8 @@ use super::http::{self, Call, SILENCE_MAX};
 use super::source::Source;
 use super::{RegistryError, guard};
 
+/// What a registry that lists referrers answers a manifest with a subject with.
+const SUBJECT: &str = "oci-subject";
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// The longest that a registry may take to store a blob once it has all of it.
 const FINISH_MAX: Duration = Duration::from_mins(5);
@@ -141,13 +143,44 @@ impl Destination {
         media_type: &str,
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
+        self.put_manifest(name, media_type, bytes).await.map(|_| ())
+    }
+
+    /// Writes a manifest that refers to another, under its digest. True if the registry says that
+    /// it has taken it into its list of referrers
+    /// ([distribution specification, "Pushing Manifests with Subject"](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests-with-subject)).
+    pub async fn push_referrer(
+        &self,
+        referrer: &Descriptor,
+        bytes: &[u8],
+    ) -> Result<bool, RegistryError> {
+        let name = Selector::Digest(referrer.digest.clone());
+        let response = self.put_manifest(&name, &referrer.media_type, bytes).await?;
+        Ok(response.headers().contains_key(SUBJECT))
+    }
+
+    async fn put_manifest(
+        &self,
+        name: &Selector,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Response, RegistryError> {
         let mut call = Call::new(Method::PUT, self.read.url(&["manifests", &name.to_string()])?);
         let media_type = HeaderValue::from_str(media_type)
             .map_err(|_| RegistryError::NoHeader { header: "Content-Type" })?;
         call.headers.push((CONTENT_TYPE, media_type));
         call.body = Bytes::copy_from_slice(bytes);
         let response = self.read.http.send(&self.read.peer, &call).await?;
-        http::expect(response, &[200, 201, 202]).await.map(|_| ())
+        http::expect(response, &[200, 201, 202]).await
+    }
+
+    /// Deletes a manifest, or only its tag where `name` is one. That it is gone already is no
+    /// error: false.
+    pub(crate) async fn delete_manifest(&self, name: &Selector) -> Result<bool, RegistryError> {
+        let call = Call::new(Method::DELETE, self.read.url(&["manifests", &name.to_string()])?);
+        let response = self.read.http.send(&self.read.peer, &call).await?;
+        let response = http::expect(response, &[200, 202, 204, 404]).await?;
+        Ok(response.status().as_u16() != 404)
     }
 }
 

@@ -76,6 +76,11 @@ impl Client {
         Destination::new(self.at(repository, scope), mounted)
     }
 
+    /// `repository`, to delete from as well.
+    pub(crate) fn clearing(&self, repository: &Repository) -> Destination {
+        Destination::new(self.at(repository, Scope::delete(repository.path())), None)
+    }
+
     /// How patiently requests are repeated.
     pub(crate) fn retry(&self) -> &Retry {
         &self.http.retry

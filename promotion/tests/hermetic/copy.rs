@@ -5,9 +5,9 @@ use civ_embedded_registry::{Action, Fault, Registry};
 use civ_oci::{Descriptor, Digest, media_type};
 use civ_promotion::plan::TagState;
 use civ_promotion::registry::RegistryError;
-use civ_promotion::{Cause, Promotion, Step, promote};
+use civ_promotion::{Cause, Format, Formats, Promotion, Signatures, Step, promote};
 
-use crate::setup::{Setup, key, reference, writes};
+use crate::setup::{Setup, reference, writes};
 
 #[tokio::test]
 async fn an_image_arrives_byte_for_byte_signed_and_tagged_last() {
@@ -17,7 +17,8 @@ async fn an_image_arrives_byte_for_byte_signed_and_tagged_last() {
     setup.assert_arrived(&image);
     assert_eq!(setup.published().unwrap().digest, setup.digest);
     assert!(promoted.tag_moved);
-    assert_eq!(promoted.signed.len(), 1);
+    assert_eq!(promoted.signatures.len(), 1);
+    assert!(promoted.signatures[0].added());
     assert!(setup.passes_the_gate().await);
 
     let puts = writes(&setup.target);
@@ -62,7 +63,7 @@ async fn a_second_run_moves_nothing() {
     setup.target.clear_requests();
     let promoted = setup.promote().await.unwrap();
     assert!(!promoted.tag_moved);
-    assert!(promoted.signed.is_empty());
+    assert!(promoted.signatures.iter().all(Signatures::is_complete));
     assert_eq!(writes(&setup.target), Vec::<String>::new());
     assert_eq!(setup.source.count_requests("GET", "/blobs/"), 0);
 }
@@ -70,12 +71,13 @@ async fn a_second_run_moves_nothing() {
 #[tokio::test]
 async fn a_promoted_image_that_lost_its_signature_gets_it_back() {
     let image = SmallImage::new("lost", "linux/amd64");
-    let setup = Setup::of(&image);
+    let mut setup = Setup::of(&image);
+    setup.formats = Formats::Only(Format::Legacy);
     setup.promote().await.unwrap();
     assert!(setup.target.untag("prod/app", &format!("{}.sig", setup.digest.as_tag_stem())));
     assert!(!setup.passes_the_gate().await);
     let promoted = setup.promote().await.unwrap();
-    assert_eq!((promoted.tag_moved, promoted.signed.len()), (false, 1));
+    assert_eq!((promoted.tag_moved, promoted.signatures[0].added()), (false, true));
     assert!(setup.passes_the_gate().await);
 }
 
@@ -159,7 +161,7 @@ async fn a_plan_says_what_is_missing_and_writes_nothing() {
     let sizes: Vec<u64> = plan.missing_blobs().map(|blob| blob.size).collect();
     assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
     assert_eq!(sizes.len(), 4);
-    assert!(planned.signatures.iter().all(|signature| !signature.present));
+    assert!(planned.signatures.iter().all(|signatures| !signatures.is_complete()));
     assert_eq!(writes(&setup.target), Vec::<String>::new());
 
     let other = SmallImage::new("other", "linux/amd64").seed_into(&setup.target, "prod/app", "1.0");
@@ -239,18 +241,6 @@ async fn an_immutable_tag_is_left_and_the_message_says_so() {
     setup.target.untag("prod/app", "1.0");
     setup.promote().await.unwrap();
     setup.promote().await.unwrap();
-}
-
-#[tokio::test]
-async fn signatures_of_immutable_tags_cannot_be_added_to() {
-    let image = SmallImage::new("immutable", "linux/amd64");
-    let target = Registry::builder().immutable_tags(true).start().unwrap();
-    let mut setup = Setup::between(Registry::start().unwrap(), target, &image);
-    setup.promote().await.unwrap();
-    setup.signer = key("p384.pem");
-    let error = setup.promote().await.unwrap_err();
-    assert!(matches!(*error.cause, Cause::ImmutableSignatures), "{error}");
-    assert!(error.hint().unwrap().contains("IMMUTABLE_WITH_EXCLUSION"));
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod copy;
 #[cfg(test)]
 mod kms;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod setup;

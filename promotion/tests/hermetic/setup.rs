@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use civ_embedded_registry::image::Fixture;
 use civ_embedded_registry::{Manifest, Registry};
-use civ_oci::{Digest, Reference};
+use civ_oci::{Digest, Document, Reference, media_type};
 use civ_promotion::progress::Silent;
 use civ_promotion::registry::Credential;
 use civ_promotion::signer::{LocalKey, NoPassword};
 use civ_promotion::{
-    Client, Credentials, Error, Progress, Promoted, Promotion, Retry, Signer, gate, promote,
+    Client, Credentials, Error, Formats, Progress, Promoted, Promotion, Retry, Signer, gate,
+    promote,
 };
 
 /// A source with an image under `team/app:v1`, and a destination `prod/app:1.0`.
@@ -23,6 +24,7 @@ pub(crate) struct Setup {
     pub(crate) credentials: Credentials,
     pub(crate) retry: Retry,
     pub(crate) recursive: bool,
+    pub(crate) formats: Formats,
     pub(crate) annotations: BTreeMap<String, String>,
     client: OnceLock<Client>,
 }
@@ -43,6 +45,7 @@ impl Setup {
             credentials: Credentials::Anonymous,
             retry: Retry { attempts: 3, pause, pause_max: Duration::from_secs(2) },
             recursive: false,
+            formats: Formats::Both,
             annotations: BTreeMap::new(),
             client: OnceLock::new(),
         }
@@ -68,6 +71,8 @@ impl Setup {
             destination: reference(&format!("{}/prod/app:1.0", self.target.host())),
             annotations: self.annotations.clone(),
             recursive: self.recursive,
+            formats: self.formats,
+            created: None,
             jobs: 4,
         }
     }
@@ -115,6 +120,20 @@ pub(crate) fn writes(registry: &Registry) -> Vec<String> {
     let requests = registry.requests().into_iter();
     let writes = requests.filter(|one| !matches!(one.request.method.as_str(), "GET" | "HEAD"));
     writes.map(|one| one.to_string()).collect()
+}
+
+/// The digests of the manifests listed as referring to `image`: by the registry, or by the index
+/// that stands in for its list.
+pub(crate) fn bundles(registry: &Registry, repository: &str, image: &Digest) -> Vec<Digest> {
+    let list = registry.referrers(repository, image).or_else(|| {
+        let index = registry.manifest(repository, &image.as_tag_stem())?;
+        Some(index.bytes.to_vec())
+    });
+    let Some(list) = list else { return Vec::new() };
+    let Ok(Document::Index(list)) = Document::parse(&list, media_type::OCI_INDEX) else {
+        panic!("no list")
+    };
+    list.manifests.into_iter().map(|referrer| referrer.digest).collect()
 }
 
 pub(crate) fn silent() -> Arc<dyn Progress> {

@@ -14,7 +14,9 @@ use civ_embedded_registry::image::{Fixture as _, SmallIndex};
 use civ_oci::{Digest, Document, Tag, media_type};
 use civ_promotion::progress::Silent;
 use civ_promotion::signer::LocalKey;
-use civ_promotion::{Client, Credentials, Progress, Promotion, Retry, Signer, promote};
+use civ_promotion::{
+    Client, Credentials, Format, Formats, Progress, Promotion, Retry, Signer, promote,
+};
 use pem_rfc7468::LineEnding;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -64,7 +66,9 @@ impl Stage {
 
         let signed = self.promote("app", &release, &tested).await?;
         let unsigned = SmallIndex::new("unsigned").seed_into(&self.registry, "prod/unsigned", TAG);
-        let tampered = self.promote("tampered", &release, &tested).await?;
+        // Signed in one form: the other one would still be good.
+        let legacy = Formats::Only(Format::Legacy);
+        let tampered = self.promote_in("tampered", &release, &tested, legacy).await?;
         self.tamper_with_signature("prod/tampered", &tampered)?;
         let other_key = self.promote("other-key", &stranger, &tested).await?;
         self.copy_with_signature("prod/app", "prod/copied", &signed)?;
@@ -119,12 +123,22 @@ impl Stage {
         [COSIGN, DIGESTION].map(|plugin| (plugin, self.policy_path(plugin)))
     }
 
-    /// Puts an index upstream, and promotes it with the code of `civ promote`.
     async fn promote(
         &self,
         name: &str,
         key: &Signer,
         annotations: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Digest> {
+        self.promote_in(name, key, annotations, Formats::Both).await
+    }
+
+    /// Puts an index upstream, and promotes it with the code of `civ promote`.
+    async fn promote_in(
+        &self,
+        name: &str,
+        key: &Signer,
+        annotations: &BTreeMap<String, String>,
+        formats: Formats,
     ) -> anyhow::Result<Digest> {
         SmallIndex::new(name).seed_into(&self.registry, &format!("upstream/{name}"), TAG);
         let promotion = Promotion {
@@ -132,6 +146,8 @@ impl Stage {
             destination: format!("{}/prod/{name}:{TAG}", self.host()).parse()?,
             annotations: annotations.clone(),
             recursive: false,
+            formats,
+            created: None,
             jobs: 4,
         };
         let client = Client::new(Credentials::Anonymous, Retry::default())?;

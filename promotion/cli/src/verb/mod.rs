@@ -23,6 +23,7 @@ mod policy;
 mod promote;
 mod public_key;
 mod sign;
+mod signatures;
 mod verify;
 
 /// Does what the command line says.

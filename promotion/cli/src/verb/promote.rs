@@ -1,9 +1,11 @@
 //! `civ promote`
 
+use civ_promotion::Signatures;
 use civ_promotion::plan::{Plan, TagState};
-use civ_promotion::promote::{self, PlannedSignature, Promotion};
+use civ_promotion::promote::{self, Promotion};
 use serde::Serialize;
 
+use super::signatures;
 use crate::args::Promote;
 use crate::failure::{Exit, Failure};
 use crate::output::{bytes, count, print};
@@ -27,6 +29,7 @@ struct Report {
     foreign_layers: usize,
     signed: Vec<String>,
     signed_before: Vec<String>,
+    signatures: Vec<signatures::Report>,
     key_algorithm: String,
 }
 
@@ -42,6 +45,8 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
         destination: args.destination,
         annotations: args.signing.annotations()?,
         recursive: args.signing.recursive,
+        formats: args.signing.formats(),
+        created: signatures::source_date_epoch()?,
         jobs: usize::from(args.jobs),
     };
     promotion.check()?;
@@ -55,18 +60,15 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
         let progress = super::progress(args.signing.output);
         let promoted = planned.run(&client, &signer, &progress).await?;
         report.tag_set = promoted.tag_moved;
+        report.sign(&promoted.signatures);
     }
     print(args.signing.output, &report, || report.lines())?;
     Ok(Exit::Success)
 }
 
 impl Report {
-    fn of(plan: &Plan, signatures: &[PlannedSignature], algorithm: &str) -> Self {
-        let images = |present| {
-            let images = signatures.iter().filter(move |one| one.present == present);
-            images.map(|one| one.image.to_string()).collect()
-        };
-        Self {
+    fn of(plan: &Plan, signatures: &[Signatures], algorithm: &str) -> Self {
+        let mut report = Self {
             dry_run: false,
             source: plan.source.to_string(),
             image: plan.image().to_string(),
@@ -84,10 +86,19 @@ impl Report {
             bytes: plan.missing_bytes(),
             blobs_present: plan.blobs.iter().filter(|blob| blob.present).count(),
             foreign_layers: plan.foreign.len(),
-            signed: images(false),
-            signed_before: images(true),
+            signed: Vec::new(),
+            signed_before: Vec::new(),
+            signatures: Vec::new(),
             key_algorithm: algorithm.to_owned(),
-        }
+        };
+        report.sign(signatures);
+        report
+    }
+
+    fn sign(&mut self, signatures: &[Signatures]) {
+        self.signed = signatures::Report::images(signatures, false);
+        self.signed_before = signatures::Report::images(signatures, true);
+        self.signatures = signatures.iter().map(signatures::Report::of).collect();
     }
 
     fn lines(&self) -> Vec<String> {
@@ -112,12 +123,8 @@ impl Report {
             let layers = count(self.foreign_layers, "layer");
             lines.push(format!("left     {layers} where it says: not in registries"));
         }
-        for image in &self.signed {
-            let label = did("sign", "signed");
-            lines.push(format!("{label:<8} {image} ({})", self.key_algorithm));
-        }
-        for image in &self.signed_before {
-            lines.push(format!("signed   {image} (before)"));
+        for image in &self.signatures {
+            lines.extend(image.lines(self.dry_run, &self.key_algorithm));
         }
         let was = self.tag_was.as_ref().map(|was| format!(", was {was}")).unwrap_or_default();
         lines.push(if self.tag_set {

@@ -1,8 +1,10 @@
 //! `civ sign`
 
 use civ_promotion::promote::{self, SignInPlace};
+use civ_promotion::sign::Signing;
 use serde::Serialize;
 
+use super::signatures;
 use crate::args::Sign;
 use crate::failure::{Exit, Failure};
 use crate::output::print;
@@ -13,30 +15,29 @@ struct Report {
     dry_run: bool,
     signed: Vec<String>,
     signed_before: Vec<String>,
+    signatures: Vec<signatures::Report>,
     key_algorithm: String,
 }
 
 pub(super) async fn run(args: Sign) -> Result<Exit, Failure> {
     let Sign { image, signing } = args;
     let annotations = signing.annotations()?;
+    let created = signatures::source_date_epoch()?;
     let signer = super::open_key(&signing.key).await?;
     let client = super::client()?;
     let signing_in_place = SignInPlace {
         image: &image,
-        annotations: &annotations,
+        signing: Signing { formats: signing.formats(), annotations: &annotations, created },
         recursive: signing.recursive,
         dry_run: signing.dry_run,
     };
     let progress = super::progress(signing.output);
-    let signatures = promote::sign_in_place(&client, &signing_in_place, &signer, &progress).await?;
-    let images = |present| {
-        let images = signatures.iter().filter(move |one| one.present == present);
-        images.map(|one| one.image.to_string()).collect()
-    };
+    let signed = promote::sign_in_place(&client, &signing_in_place, &signer, &progress).await?;
     let report = Report {
         dry_run: signing.dry_run,
-        signed: images(false),
-        signed_before: images(true),
+        signed: signatures::Report::images(&signed, false),
+        signed_before: signatures::Report::images(&signed, true),
+        signatures: signed.iter().map(signatures::Report::of).collect(),
         key_algorithm: signer.algorithm().to_owned(),
     };
     print(signing.output, &report, || report.lines())?;
@@ -45,10 +46,11 @@ pub(super) async fn run(args: Sign) -> Result<Exit, Failure> {
 
 impl Report {
     fn lines(&self) -> Vec<String> {
-        let label = if self.dry_run { "would sign" } else { "signed" };
-        let now =
-            self.signed.iter().map(|image| format!("{label} {image} ({})", self.key_algorithm));
-        let before = self.signed_before.iter().map(|image| format!("signed {image} (before)"));
-        now.chain(before).collect()
+        let lines = |one: &signatures::Report| one.lines(self.dry_run, &self.key_algorithm);
+        let mut lines: Vec<_> = self.signatures.iter().flat_map(lines).collect();
+        if self.dry_run {
+            lines.push("nothing was written (dry run)".to_owned());
+        }
+        lines
     }
 }

@@ -22,6 +22,8 @@ use civ_oci::{
     media_type,
 };
 
+pub use self::referrers::{CREATED_ANNOTATION, PREDICATE_ANNOTATION};
+
 use self::referrers::Referrers;
 use self::sig_image::Layer;
 use crate::bundle::{BUNDLE_MAX, BUNDLE_PREFIX, BundleError, UntrustedBundle};
@@ -95,6 +97,7 @@ pub struct StoredSignatures<'a, R: RegistryRead> {
 #[derive(Debug)]
 enum NextPlace {
     SignatureTag,
+    SignatureTagAlone,
     Referrers,
     None,
 }
@@ -174,6 +177,19 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             payloads: BTreeMap::new(),
             referrers_fetched: 0,
         }
+    }
+
+    /// Only those under the tag `sha256-<hex>.sig`.
+    #[must_use]
+    pub fn in_tag(self) -> Self {
+        Self { next_place: NextPlace::SignatureTagAlone, ..self }
+    }
+
+    /// Only those in this referrer, whether or not it is listed as one.
+    #[must_use]
+    pub fn in_referrer(self, referrer: Descriptor) -> Self {
+        let pending = VecDeque::from([Pending::Referrer(referrer)]);
+        Self { next_place: NextPlace::None, pending, ..self }
     }
 
     fn open_signature_tag(&mut self) -> Result<(), R::Error> {
@@ -364,6 +380,9 @@ impl<R: RegistryRead> Iterator for StoredSignatures<'_, R> {
                         NextPlace::SignatureTag => {
                             (self.open_signature_tag(), NextPlace::Referrers)
                         }
+                        NextPlace::SignatureTagAlone => {
+                            (self.open_signature_tag(), NextPlace::None)
+                        }
                         NextPlace::Referrers => (self.open_referrers(), NextPlace::None),
                         NextPlace::None => return None,
                     };
@@ -386,7 +405,7 @@ impl<E> From<Problem> for Unreadable<E> {
 
 /// The content that a descriptor holds inline, if it is short enough and has the descriptor's
 /// digest.
-fn inline_content(descriptor: &Descriptor, limit: u64) -> Option<Vec<u8>> {
+pub fn inline_content(descriptor: &Descriptor, limit: u64) -> Option<Vec<u8>> {
     let content = STANDARD.decode(descriptor.data.as_ref()?).ok()?;
     let is_it = content.len() as u64 <= limit && descriptor.digest.check(&content).is_ok();
     is_it.then_some(content)

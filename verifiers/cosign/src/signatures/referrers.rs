@@ -16,8 +16,9 @@ use crate::bundle::BUNDLE_PREFIX;
 use crate::intoto::SIGN_PREDICATE;
 
 /// What cosign annotates a bundle's manifest with; registries copy it into their lists.
-const PREDICATE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
-const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
+pub const PREDICATE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
+/// When a manifest was made, by which a list is ordered.
+pub const CREATED_ANNOTATION: &str = "org.opencontainers.image.created";
 
 /// The referrers that may hold signatures.
 #[derive(Default)]
