@@ -3,7 +3,7 @@
 //! Written out by hand and signed by aws-lc, none of it by the code that the gate reads them with. That
 //! they are what Rekor makes is for the real cosign to say, which is given [`Log::trusted_root`].
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -141,13 +141,13 @@ impl Log {
         let text = format!("{}{tree}\n{size}\n{root}\n", self.name);
         let mut signature = self.id()[..4].to_vec();
         signature.extend(self.key.sign(text.as_bytes()));
-        let mut note = format!("{text}\n\u{2014} {} {}\n", self.name, STANDARD.encode(signature));
+        let signature = STANDARD.encode(signature);
         // cosign takes no witness on the first version's.
-        if self.version == Version::Two {
-            let cosignature = STANDARD.encode([7; 76]);
-            note.push_str(&format!("\u{2014} witness.example {cosignature}\n"));
-        }
-        note
+        let cosignature = match self.version {
+            Version::One => String::new(),
+            Version::Two => format!("\u{2014} witness.example {}\n", STANDARD.encode([7; 76])),
+        };
+        format!("{text}\n\u{2014} {} {signature}\n{cosignature}", self.name)
     }
 
     fn promise(&self, canonical: &str, log_index: usize) -> String {
@@ -235,13 +235,12 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 fn hash(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
-    parts.iter().for_each(|part| context.update(part));
-    context.finish().as_ref().try_into().unwrap()
+    digest(&SHA256, &parts.concat()).as_ref().try_into().unwrap()
 }
 
 /// RFC 6962, 2.1.

@@ -177,6 +177,12 @@ fn read_hash(hash: &Value) -> Option<(&'static Algorithm, Vec<u8>)> {
     Some((algorithm, read_hex(text(hash, "value")?)?))
 }
 
+/// Writes lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// Reads lower-case hexadecimal.
 pub(super) fn read_hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes()

@@ -11,7 +11,7 @@ use spki::der::Decode as _;
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::checkpoint::UntrustedCheckpoint;
-use super::entry::check_body;
+use super::entry::{check_body, hex};
 use super::error::{EntryError, TransparencyError, TransparencyPolicyError};
 use super::merkle::{self, Hash};
 use super::proofs::{InclusionProof, Origin, UntrustedEntry, UntrustedProofs};
@@ -196,7 +196,7 @@ impl Log {
 
     fn check_promise(&self, entry: &UntrustedEntry, promise: &[u8]) -> Result<(), EntryError> {
         // RFC 8785: keys sorted, no spaces. Nothing in it needs an escape.
-        let log_id: String = entry.log_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let log_id = hex(&entry.log_id);
         let signed = format!(
             r#"{{"body":"{}","integratedTime":{},"logID":"{log_id}","logIndex":{}}}"#,
             STANDARD.encode(&entry.body),

@@ -65,13 +65,11 @@ mod tests {
 
     /// RFC 6962, 2.1: the definition, by recursion.
     fn tree_root(leaves: &[Hash]) -> Hash {
-        match leaves {
-            [leaf] => *leaf,
-            _ => {
-                let (left, right) = leaves.split_at(split(leaves.len()));
-                node_hash(&tree_root(left), &tree_root(right))
-            }
+        if let [leaf] = leaves {
+            return *leaf;
         }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        node_hash(&tree_root(left), &tree_root(right))
     }
 
     /// RFC 6962, 2.1.1.

@@ -58,19 +58,16 @@ impl Vector {
     fn load(name: &str) -> Self {
         let bundle: Value = serde_json::from_slice(&read(&format!("{name}.json"))).unwrap();
         let decode = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
-        let (message, signature, payload) = match bundle.get("dsseEnvelope") {
-            Some(envelope) => {
-                let payload = decode(&envelope["payload"]);
-                let kind = envelope["payloadType"].as_str().unwrap();
-                let mut message =
-                    format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
-                message.extend(&payload);
-                (message, decode(&envelope["signatures"][0]["sig"]), Some(payload))
-            }
-            None => {
-                let signature = decode(&bundle["messageSignature"]["signature"]);
-                (read(&format!("{name}.message")), signature, None)
-            }
+        let (message, signature, payload) = if let Some(envelope) = bundle.get("dsseEnvelope") {
+            let payload = decode(&envelope["payload"]);
+            let kind = envelope["payloadType"].as_str().unwrap();
+            let mut message =
+                format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
+            message.extend(&payload);
+            (message, decode(&envelope["signatures"][0]["sig"]), Some(payload))
+        } else {
+            let signature = decode(&bundle["messageSignature"]["signature"]);
+            (read(&format!("{name}.message")), signature, None)
         };
         let pem = String::from_utf8(read(&format!("{name}.pem"))).unwrap();
         let key = PublicKey::from_pem(&pem).unwrap();
@@ -119,7 +116,7 @@ impl Vector {
         let entry = &self.material["tlogEntries"][0];
         let number = |name: &str| entry[name].as_str().unwrap().parse::<u64>().unwrap();
         let log_id = STANDARD.decode(entry["logId"]["keyId"].as_str().unwrap()).unwrap();
-        let log_id: String = log_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let log_id = entry::hex(&log_id);
         json!({
             "SignedEntryTimestamp": entry["inclusionPromise"]["signedEntryTimestamp"],
             "Payload": {

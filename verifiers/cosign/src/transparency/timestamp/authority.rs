@@ -109,8 +109,9 @@ impl Authority {
 
     /// Did it?
     pub(super) fn verify(&self, token: &UntrustedToken) -> Result<(), TimestampError> {
-        let (algorithm, stated) = &token.certificate_hash;
-        if digest(algorithm, &self.signer_der).as_ref() != stated {
+        let attributes = &token.attributes;
+        let hash = digest(attributes.certificate_algorithm, &self.signer_der);
+        if hash.as_ref() != attributes.certificate_hash {
             return Err(TimestampError::Signature);
         }
         let key = EndEntityCert::try_from(&self.signer_der)
@@ -119,7 +120,7 @@ impl Authority {
         let verified = signature_algorithms(info.signature_algorithm.oid, info.digest_alg.oid)
             .iter()
             .any(|algorithm| {
-                key.verify_signature(*algorithm, &token.signed_bytes, info.signature.as_bytes())
+                key.verify_signature(*algorithm, &attributes.bytes, info.signature.as_bytes())
                     .is_ok()
             });
         if !verified {

@@ -7,9 +7,11 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `asn1` | the structures of timestamps |
 //! | `authority` | the policy's chains |
 //! | `token` | a timestamp's form, and what the authority signed in it |
 
+mod asn1;
 mod authority;
 #[cfg(test)]
 mod tests;

@@ -188,7 +188,7 @@ fn cve_2025_66564_and_2026_49835_limits_are_their_own_reason() {
 fn no_changed_byte_changes_what_a_timestamp_says() {
     for (name, authority) in &STAMPS[..2] {
         let (original, policy) = (stamp(name), trusting(&[authority]));
-        let expected = check(&policy, &[original.clone()]).unwrap();
+        let expected = check(&policy, std::slice::from_ref(&original)).unwrap();
         let mut refused = 0;
         for at in 0..original.len() {
             let mut changed = original.clone();

@@ -4,17 +4,14 @@
 //! It must be DER throughout. There is one signer, and what a signer states under its signature
 //! must agree with what it is stated of: the type and hash of the content, and the certificate.
 
-use cms::content_info::ContentInfo;
 use cms::signed_data::{SignedData, SignerIdentifier, SignerInfo};
-use der::asn1::{
-    AnyRef, BitStringRef, IntRef, OctetString, OctetStringRef, SetOfVec, Utf8StringRef,
-};
-use der::{DateTime, Decode, Encode, Sequence, Tag, Tagged};
+use der::asn1::{AnyRef, OctetString, SetOfVec};
+use der::{DateTime, Decode, Encode, Tag, Tagged};
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512, digest};
-use spki::{AlgorithmIdentifierOwned, ObjectIdentifier};
+use spki::ObjectIdentifier;
 use x509_cert::attr::Attribute;
-use x509_cert::ext::Extensions;
-use x509_cert::ext::pkix::name::GeneralName;
+
+use super::asn1::{Response, SigningCertificate, SigningCertificateV2, TstInfo};
 
 /// The longest timestamp read, in bytes. Those with three certificates have six thousand.
 const TOKEN_MAX: usize = 64 << 10;
@@ -37,10 +34,16 @@ pub(super) struct UntrustedToken {
     imprint: Vec<u8>,
     unix_seconds: u64,
     pub(super) signer: SignerInfo,
-    /// The attributes that the signer signed, as it signed them.
-    pub(super) signed_bytes: Vec<u8>,
-    /// The hash of the signer's certificate, as the signer states it.
-    pub(super) certificate_hash: (&'static Algorithm, Vec<u8>),
+    pub(super) attributes: SignedAttributes,
+}
+
+/// What the signer signed.
+pub(super) struct SignedAttributes {
+    /// All attributes, as they are signed.
+    pub(super) bytes: Vec<u8>,
+    /// The hash of the signer's certificate that they state, and its algorithm.
+    pub(super) certificate_hash: Vec<u8>,
+    pub(super) certificate_algorithm: &'static Algorithm,
 }
 
 impl UntrustedToken {
@@ -51,23 +54,23 @@ impl UntrustedToken {
         let malformed = |_| TokenError::Malformed;
         let response = Response::from_der(timestamp).map_err(malformed)?;
         // Granted, or granted with modifications.
-        if response.status.status > 1 {
-            return Err(TokenError::NotGranted { status: response.status.status });
+        if response.status.code > 1 {
+            return Err(TokenError::NotGranted { status: response.status.code });
         }
         let content = response.token.ok_or(TokenError::Malformed)?;
         if content.content_type != SIGNED_DATA {
             return Err(TokenError::Malformed);
         }
-        let signed: SignedData = content.content.decode_as().map_err(malformed)?;
-        let [signer] = signed.signer_infos.0.as_slice() else {
+        let data: SignedData = content.content.decode_as().map_err(malformed)?;
+        let [signer] = data.signer_infos.0.as_slice() else {
             return Err(TokenError::Malformed);
         };
-        let info = signed.encap_content_info;
+        let info = data.encap_content_info;
         let info = info.econtent.filter(|_| info.econtent_type == TST_INFO);
         let info: OctetString =
             info.ok_or(TokenError::Malformed)?.decode_as().map_err(malformed)?;
-        let (signed_bytes, certificate_hash) =
-            read_attributes(signer, info.as_bytes()).ok_or(TokenError::Malformed)?;
+        let attributes =
+            SignedAttributes::read(signer, info.as_bytes()).ok_or(TokenError::Malformed)?;
         let info = TstInfo::from_der(info.as_bytes()).map_err(malformed)?;
         // None is known, so that a critical one is not understood.
         let extensions = info.extensions.as_deref().unwrap_or_default();
@@ -81,8 +84,7 @@ impl UntrustedToken {
             imprint: info.imprint.hash.as_bytes().to_vec(),
             unix_seconds: read_time(info.gen_time).ok_or(TokenError::Malformed)?,
             signer: signer.clone(),
-            signed_bytes,
-            certificate_hash,
+            attributes,
         })
     }
 
@@ -112,31 +114,32 @@ pub(super) fn algorithm(oid: ObjectIdentifier) -> Option<&'static Algorithm> {
     }
 }
 
-/// What the signer signed: attributes (RFC 5652, 5.4), of which three must be there and say what is
-/// so. Also returns the hash of the signer's certificate that one of them states.
-fn read_attributes(
-    signer: &SignerInfo,
-    content: &[u8],
-) -> Option<(Vec<u8>, (&'static Algorithm, Vec<u8>))> {
-    let attributes = signer.signed_attrs.as_ref()?;
-    let value = |oid| single_value(attributes, oid);
-    let content_type: ObjectIdentifier = value(CONTENT_TYPE)?.decode_as().ok()?;
-    let message_digest: OctetString = value(MESSAGE_DIGEST)?.decode_as().ok()?;
-    let hashed = digest(algorithm(signer.digest_alg.oid)?, content);
-    if content_type != TST_INFO || message_digest.as_bytes() != hashed.as_ref() {
-        return None;
+impl SignedAttributes {
+    /// Three attributes (RFC 5652, 5.4) must be there and say what is so.
+    fn read(signer: &SignerInfo, content: &[u8]) -> Option<Self> {
+        let attributes = signer.signed_attrs.as_ref()?;
+        let value = |oid| single_value(attributes, oid);
+        let content_type: ObjectIdentifier = value(CONTENT_TYPE)?.decode_as().ok()?;
+        let message_digest: OctetString = value(MESSAGE_DIGEST)?.decode_as().ok()?;
+        let hashed = digest(algorithm(signer.digest_alg.oid)?, content);
+        if content_type != TST_INFO || message_digest.as_bytes() != hashed.as_ref() {
+            return None;
+        }
+        let (certificate_algorithm, hash) = if let Some(value) = value(SIGNING_CERTIFICATE_V2) {
+            let stated: SigningCertificateV2 = value.decode_as().ok()?;
+            let stated = stated.certificates.into_iter().next()?;
+            let oid = stated.algorithm.map_or(SHA256_OID, |algorithm| algorithm.oid);
+            (algorithm(oid)?, stated.hash)
+        } else {
+            let stated: SigningCertificate = value(SIGNING_CERTIFICATE)?.decode_as().ok()?;
+            (&SHA1_FOR_LEGACY_USE_ONLY, stated.certificates.into_iter().next()?.hash)
+        };
+        Some(Self {
+            bytes: attributes.to_der().ok()?,
+            certificate_hash: hash.into_bytes(),
+            certificate_algorithm,
+        })
     }
-    let certificate_hash = if let Some(value) = value(SIGNING_CERTIFICATE_V2) {
-        let stated: SigningCertificateV2 = value.decode_as().ok()?;
-        let stated = stated.certificates.into_iter().next()?;
-        let oid = stated.algorithm.map_or(SHA256_OID, |algorithm| algorithm.oid);
-        (algorithm(oid)?, stated.hash.into_bytes())
-    } else {
-        let stated: SigningCertificate = value(SIGNING_CERTIFICATE)?.decode_as().ok()?;
-        let stated = stated.certificates.into_iter().next()?;
-        (&SHA1_FOR_LEGACY_USE_ONLY, stated.hash.into_bytes())
-    };
-    Some((attributes.to_der().ok()?, certificate_hash))
 }
 
 /// The value of an attribute that is there once and has one value.
@@ -163,96 +166,6 @@ fn read_time(time: AnyRef<'_>) -> Option<u64> {
     let year = text.get(..4)?.parse().ok()?;
     let time = DateTime::new(year, pair(4)?, pair(6)?, pair(8)?, pair(10)?, pair(12)?).ok()?;
     Some(time.unix_duration().as_secs())
-}
-
-#[derive(Sequence)]
-struct Response<'a> {
-    status: Status<'a>,
-    #[asn1(optional = "true")]
-    token: Option<ContentInfo>,
-}
-
-#[derive(Sequence)]
-struct Status<'a> {
-    status: u8,
-    #[asn1(optional = "true")]
-    _text: Option<Vec<Utf8StringRef<'a>>>,
-    #[asn1(optional = "true")]
-    _failure: Option<BitStringRef<'a>>,
-}
-
-#[derive(Sequence)]
-struct TstInfo<'a> {
-    version: u8,
-    _policy: ObjectIdentifier,
-    imprint: MessageImprint<'a>,
-    _serial_number: IntRef<'a>,
-    gen_time: AnyRef<'a>,
-    #[asn1(optional = "true")]
-    _accuracy: Option<Accuracy<'a>>,
-    #[asn1(default = "Default::default")]
-    _ordering: bool,
-    #[asn1(optional = "true")]
-    _nonce: Option<IntRef<'a>>,
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
-    _authority: Option<GeneralName>,
-    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
-    extensions: Option<Extensions>,
-}
-
-#[derive(Sequence)]
-struct MessageImprint<'a> {
-    algorithm: AlgorithmIdentifierOwned,
-    hash: OctetStringRef<'a>,
-}
-
-#[derive(Sequence)]
-struct Accuracy<'a> {
-    #[asn1(optional = "true")]
-    _seconds: Option<IntRef<'a>>,
-    #[asn1(context_specific = "0", tag_mode = "IMPLICIT", optional = "true")]
-    _millis: Option<IntRef<'a>>,
-    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
-    _micros: Option<IntRef<'a>>,
-}
-
-/// RFC 5035, 3.
-#[derive(Sequence)]
-struct SigningCertificateV2 {
-    certificates: Vec<CertificateIdV2>,
-    #[asn1(optional = "true")]
-    _policies: Option<Vec<der::Any>>,
-}
-
-#[derive(Sequence)]
-struct CertificateIdV2 {
-    #[asn1(optional = "true")]
-    algorithm: Option<AlgorithmIdentifierOwned>,
-    hash: OctetString,
-    #[asn1(optional = "true")]
-    _issuer_serial: Option<IssuerSerial>,
-}
-
-/// RFC 2634, 5.4: the older form, whose hash is SHA-1. It says which certificate is meant; what
-/// makes the timestamp the authority's is the signature.
-#[derive(Sequence)]
-struct SigningCertificate {
-    certificates: Vec<CertificateId>,
-    #[asn1(optional = "true")]
-    _policies: Option<Vec<der::Any>>,
-}
-
-#[derive(Sequence)]
-struct CertificateId {
-    hash: OctetString,
-    #[asn1(optional = "true")]
-    _issuer_serial: Option<IssuerSerial>,
-}
-
-#[derive(Sequence)]
-struct IssuerSerial {
-    _issuer: Vec<GeneralName>,
-    _serial_number: der::asn1::Int,
 }
 
 /// Why a timestamp cannot be read.
