@@ -16,7 +16,7 @@ use reqwest::{Method, Request, Response, Url};
 use super::body::{Blob, Failure};
 use super::http::{self, Call, SILENCE_MAX};
 use super::source::Source;
-use super::{RegistryError, guard};
+use super::{RegistryError, Retry, guard};
 
 /// What a registry that lists referrers answers a manifest with a subject with.
 const SUBJECT: &str = "oci-subject";
@@ -57,6 +57,11 @@ impl Destination {
     /// The same repository, to read (with the token that may also write).
     pub fn read(&self) -> &Source {
         &self.read
+    }
+
+    /// How patiently requests are repeated.
+    pub(crate) fn retry(&self) -> &Retry {
+        &self.read.http.retry
     }
 
     /// Begins the upload of the blob with `digest`. Where blobs may be mounted the registry is

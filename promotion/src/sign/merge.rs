@@ -2,14 +2,14 @@
 //! the index that stands in for a list of referrers. Both are documents under a tag.
 //!
 //! Registries have no "write only if nobody else did": whoever writes a tag replaces what another
-//! wrote since it was read. So every writer restores what it has seen. It reads the tag, writes all
+//! wrote since it was read. So every writer restores what it has seen. It reads the tag; writes all
 //! that is there, all that it ever saw there, and its own; waits until whoever read the tag before
 //! that write must have written; and reads again. It is done when nothing that it knows of is
-//! missing after such a wait.
+//! missing and nobody has written during such a wait.
 //!
 //! What can be lost this way is only the entry of a writer that another one overtakes by more than
-//! that wait between a look at the tag and the write right after it. The wait is a multiple of the
-//! time that the same two requests took here, and grows when others are seen to write.
+//! that wait between a look at the tag and the end of the write right after it. The wait is a
+//! multiple of what the same two requests took here, and grows when others are seen to write.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use civ_oci::{Descriptor, Digest, Selector, StoredManifest, Tag};
 use serde_json::value::RawValue;
 
 use crate::error::Cause;
-use crate::registry::{Destination, RegistryError};
+use crate::registry::{Destination, RegistryError, Retry};
 
 /// The most times that the tag is written.
 const ROUNDS_MAX: u32 = 40;
@@ -65,41 +65,49 @@ pub(crate) trait Listing {
 /// Adds the entry of `listing`, unless it is there. True if it was written.
 pub(crate) async fn add(target: &Destination, listing: &impl Listing) -> Result<bool, Cause> {
     let name = Selector::Tag(listing.tag().clone());
-    let (begun, mut pace) = (Instant::now(), Pace::default());
+    let mut pace = Pace::of(target.retry());
+    let begun = Instant::now();
     let mut seen: Vec<Entry> = Vec::new();
     let mut dangling = BTreeSet::new();
-    let mut written = None;
+    let mut written = false;
+    // What the tag named when it was last written or read with nothing missing.
+    let mut complete = None;
     for _ in 0..ROUNDS_MAX {
         let found = target.read().find_manifest(&name).await?;
         let present = found.as_ref().map(|found| listing.entries(found)).transpose()?;
         let present = present.unwrap_or_default();
         let found_digest = found.as_ref().map(|found| found.digest.clone());
-        if written.is_some() && written != found_digest {
-            pace.contended += 1;
-        }
+        let is_quiet = complete == found_digest;
         let entries = union(listing, &present, &seen, &dangling);
-        if entries.iter().all(|entry| is_among(&present, entry)) {
-            return Ok(written.is_some());
+        let has_all = entries.iter().all(|entry| is_among(&present, entry));
+        if has_all && (is_quiet || !written || begun.elapsed() > PATIENCE) {
+            return Ok(written);
         }
         if begun.elapsed() > PATIENCE {
             break;
         }
-        seen = entries.clone();
-        let rendered = listing.render(found.as_ref(), &entries)?;
+        pace.contended += u32::from(written && !is_quiet);
+        seen = entries;
+        if has_all {
+            complete = found_digest;
+            tokio::time::sleep(pace.settle()).await;
+            continue;
+        }
+        let rendered = listing.render(found.as_ref(), &seen)?;
         for (descriptor, bytes) in &rendered.blobs {
             target.push_blob(descriptor, bytes).await?;
         }
-        let looked = Instant::now();
-        if target.read().find_digest(&name).await? != found_digest {
+        let (looked, digest) = pace.look(target, &name).await?;
+        if digest != found_digest {
             pace.contended += 1;
             tokio::time::sleep(pace.pause()).await;
             continue;
         }
         match target.push_manifest(&name, &rendered.media_type, &rendered.bytes).await {
-            Ok(()) => written = Some(Digest::sha256(&rendered.bytes)),
+            Ok(()) => written = true,
             Err(error) if is_dangling(&error) => {
                 let before = dangling.len();
-                find_dangling(target, listing, &entries, &mut dangling).await?;
+                find_dangling(target, listing, &seen, &mut dangling).await?;
                 if dangling.len() == before {
                     return Err(error.into());
                 }
@@ -107,6 +115,7 @@ pub(crate) async fn add(target: &Destination, listing: &impl Listing) -> Result<
             }
             Err(error) => return Err(error.into()),
         }
+        complete = Some(Digest::sha256(&rendered.bytes));
         pace.window = pace.window.max(looked.elapsed());
         tokio::time::sleep(pace.settle()).await;
     }
@@ -161,23 +170,62 @@ async fn find_dangling(
 }
 
 /// How long to wait for others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
+    /// The least wait.
+    least: Duration,
     /// The longest time from a look at the tag to the end of the write that followed.
     window: Duration,
+    /// The shortest time that a look at the tag took.
+    glance: Duration,
     /// How often others were seen to have written.
     contended: u32,
 }
 
 impl Pace {
-    const SETTLE_MIN: Duration = Duration::from_millis(50);
+    /// The least wait: for a machine that is busy, and lets a process stand still so long.
+    const SETTLE_MIN: Duration = Duration::from_millis(150);
     const SETTLE_MAX: Duration = Duration::from_secs(3);
     const PAUSE_MIN: Duration = Duration::from_millis(4);
     const PAUSE_MAX: Duration = Duration::from_secs(1);
+    /// A look that took longer than this, and than twice the shortest one, is stale.
+    const GLANCE_MAX: Duration = Duration::from_millis(20);
+    const GLANCES: usize = 5;
+
+    /// Who is told to be impatient with registries is with other writers, too.
+    fn of(retry: &Retry) -> Self {
+        Self {
+            least: Self::SETTLE_MIN.min(retry.pause),
+            window: Duration::ZERO,
+            glance: Duration::MAX,
+            contended: 0,
+        }
+    }
+
+    /// What the tag names, and since when that is known. A look that took unusually long is
+    /// repeated: what it saw may be old.
+    async fn look(
+        &mut self,
+        target: &Destination,
+        name: &Selector,
+    ) -> Result<(Instant, Option<Digest>), RegistryError> {
+        let mut last = None;
+        for _ in 0..Self::GLANCES {
+            let looked = Instant::now();
+            let digest = target.read().find_digest(name).await?;
+            let took = looked.elapsed();
+            self.glance = self.glance.min(took);
+            last = Some((looked, digest));
+            if took <= self.glance.saturating_mul(2).max(Self::GLANCE_MAX) {
+                break;
+            }
+        }
+        Ok(last.unwrap_or_else(|| (Instant::now(), None)))
+    }
 
     /// How long after a write it can still be undone, up to half as long again: not all at once.
     fn settle(&self) -> Duration {
-        let settle = self.window.saturating_mul(4).max(Self::SETTLE_MIN);
+        let settle = self.window.saturating_mul(4).max(self.least);
         let settle = settle.saturating_mul(1 + self.contended).min(Self::SETTLE_MAX);
         settle + (settle / 2).mul_f64(random_fraction())
     }
@@ -206,15 +254,15 @@ mod tests {
     fn waits_longer_for_slow_registries_and_for_others_but_not_for_ever() {
         let millis = Duration::from_millis;
         for (window, contended, least) in [
-            (millis(0), 0, millis(50)),
-            (millis(5), 0, millis(50)),
+            (millis(0), 0, millis(150)),
+            (millis(5), 0, millis(150)),
             (millis(100), 0, millis(400)),
-            (millis(5), 3, millis(200)),
+            (millis(5), 3, millis(600)),
             (millis(100), 5, millis(2400)),
             (Duration::from_secs(60), 0, Pace::SETTLE_MAX),
             (Duration::MAX, u32::MAX - 1, Pace::SETTLE_MAX),
         ] {
-            let pace = Pace { window, contended };
+            let pace = Pace { window, contended, ..Pace::of(&Retry::default()) };
             let settle = pace.settle();
             assert!(least <= settle && settle <= least * 3 / 2, "{pace:?}: {settle:?}");
             assert!(pace.pause() <= Pace::PAUSE_MAX, "{pace:?}");
