@@ -34,14 +34,31 @@ impl Civ {
 
     /// Runs it. Its directory is the home.
     pub fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
-        programs::run(
-            Command::new(executable())
-                .args(arguments)
-                .current_dir(self.home.path())
-                .env_clear()
-                .env("HOME", self.home.path())
-                .envs(&self.env),
-        )
+        programs::run(self.at_home(Command::new(executable()).args(arguments)))
+    }
+
+    /// Runs it on a terminal, where its questions get these answers. What the terminal shows is
+    /// `stdout`.
+    pub fn run_on_a_terminal<'a>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a str>,
+        answers: &[&str],
+    ) -> Finished {
+        let script = self.write("terminal.py", include_str!("terminal.py"));
+        let python = programs::directory().join("venv/bin/python");
+        let mut command = Command::new(python);
+        command.arg(script).args(answers).arg("--").arg(executable()).args(arguments);
+        programs::run(self.at_home(&mut command))
+    }
+
+    fn at_home<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let home = self.home.path();
+        command.current_dir(home).env_clear().env("HOME", home).envs(&self.env)
+    }
+
+    /// A file in the home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
     }
 
     /// Writes a file into the home, and returns its path.

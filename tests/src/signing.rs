@@ -1,9 +1,11 @@
 //! Signers and attackers: keys, payloads, and `.sig` images good and bad.
 //!
-//! Keys and signatures are made by aws-lc, payloads and manifests are written out by hand: none of
+//! Keys and signatures are made by aws-lc (and what it does not make, P-384 with SHA-256, by the crate
+//! p384), payloads and manifests are written out by hand: none of
 //! it by the code that the gate verifies them with.
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::digest;
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -12,6 +14,7 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_oci::Digest;
+use p384::ecdsa::signature::hazmat::PrehashSigner as _;
 use serde_json::{Value, json};
 
 use crate::image;
@@ -23,13 +26,15 @@ pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// What a payload says it is.
 pub const TYPE: &str = "cosign container image signature";
 
-/// A kind of key, and for RSA also how it signs.
+/// A kind of key, and how it signs where the key alone does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Kind {
     P256,
     P384,
+    P384Sha256,
     P521,
+    P521Sha256,
     Secp256k1,
     Ed25519,
     Rsa2048,
@@ -65,8 +70,9 @@ impl Key {
         };
         let (spki, pair) = match kind {
             Kind::P256 => ecdsa(&aws_lc::ECDSA_P256_SHA256_ASN1_SIGNING),
-            Kind::P384 => ecdsa(&aws_lc::ECDSA_P384_SHA384_ASN1_SIGNING),
+            Kind::P384 | Kind::P384Sha256 => ecdsa(&aws_lc::ECDSA_P384_SHA384_ASN1_SIGNING),
             Kind::P521 => ecdsa(&aws_lc::ECDSA_P521_SHA512_ASN1_SIGNING),
+            Kind::P521Sha256 => ecdsa(&aws_lc::ECDSA_P521_SHA256_ASN1_SIGNING),
             Kind::Secp256k1 => ecdsa(&aws_lc::ECDSA_P256K1_SHA256_ASN1_SIGNING),
             Kind::Ed25519 => {
                 let pair = Ed25519KeyPair::generate().unwrap();
@@ -82,6 +88,13 @@ impl Key {
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.pair {
+            Pair::Ecdsa(pair) if self.kind == Kind::P384Sha256 => {
+                let private = pair.private_key().as_be_bytes().unwrap();
+                let key = p384::ecdsa::SigningKey::from_slice(private.as_ref()).unwrap();
+                let hash = digest::digest(&digest::SHA256, message);
+                let signature: p384::ecdsa::DerSignature = key.sign_prehash(hash.as_ref()).unwrap();
+                signature.as_bytes().to_vec()
+            }
             Pair::Ecdsa(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
             Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
             Pair::Rsa(pair) => {

@@ -85,9 +85,14 @@ fn no_mutant_of_a_signature_is_allowed() {
     let stage = stage();
     let payload = stage.payload();
     // All of them for one kind; of the others, which cost more, some.
-    for (kind, step) in
-        [(Kind::P256, 1), (Kind::P384, 7), (Kind::Rsa2048, 191), (Kind::Rsa2048Pss, 191)]
-    {
+    for (kind, step) in [
+        (Kind::P256, 1),
+        (Kind::P384, 7),
+        (Kind::P521, 31),
+        (Kind::Ed25519, 7),
+        (Kind::Rsa2048, 191),
+        (Kind::Rsa2048Pss, 191),
+    ] {
         let key = Key::generate(kind);
         let policy = policy_of(&stage, &key);
         let good = key.sign(payload.as_bytes());

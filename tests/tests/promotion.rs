@@ -56,11 +56,14 @@ impl Workshop {
         vec![
             file("file-p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
             file("file-p384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+            file("file-p521", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
+            file("file-ed25519", &["-algorithm", "ED25519"]),
             file("file-rsa2048", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
             kms("RSA_2048"),
             kms("RSA_4096"),
             kms("ECC_NIST_P256"),
             kms("ECC_NIST_P384"),
+            kms("ECC_NIST_P521"),
         ]
     }
 
@@ -69,9 +72,14 @@ impl Workshop {
             self.civ.run(["public-key", "--key", &signing]).expect_success("civ public-key").stdout;
         let file = self.civ.write(&format!("{name}.pub"), &public_pem);
         let mut by_file = vec!["--key".to_owned(), file.to_str().unwrap().to_owned()];
-        if name.to_lowercase().ends_with("p384") {
-            // cosign takes SHA-256 for a key in a file unless told otherwise; KMS cannot.
-            by_file.extend(["--signature-digest-algorithm".to_owned(), "sha384".to_owned()]);
+        // cosign takes SHA-256 for a key in a file unless told otherwise; KMS cannot.
+        let hash = match name.to_lowercase() {
+            name if name.ends_with("p384") => Some("sha384"),
+            name if name.ends_with("p521") => Some("sha512"),
+            _ => None,
+        };
+        if let Some(hash) = hash {
+            by_file.extend(["--signature-digest-algorithm".to_owned(), hash.to_owned()]);
         }
         let by_name = kms.map(|uri| vec!["--key".to_owned(), uri]);
         Key { name, signing, public_pem, verifying: [by_file].into_iter().chain(by_name).collect() }

@@ -56,7 +56,17 @@ fn trusting_with(stage: &Stage, field: &str, value: Value) -> Value {
 #[test]
 fn allows_what_a_trusted_key_of_each_kind_signed() {
     let stage = Stage::default();
-    for kind in [Kind::P256, Kind::P384, Kind::Rsa2048, Kind::Rsa2048Pss, Kind::Rsa3072PssSha512] {
+    for kind in [
+        Kind::P256,
+        Kind::P384,
+        Kind::P384Sha256,
+        Kind::P521,
+        Kind::P521Sha256,
+        Kind::Ed25519,
+        Kind::Rsa2048,
+        Kind::Rsa2048Pss,
+        Kind::Rsa3072PssSha512,
+    ] {
         let key = Key::generate(kind);
         let statement = stage.statement(&[("release", &key)]);
         for layer in [stage.honest(&key), stage.honest(&key).inline()] {
