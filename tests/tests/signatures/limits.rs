@@ -92,14 +92,17 @@ fn four_payloads_are_fetched_and_no_more() {
 fn costly_keys_do_not_use_up_the_time() {
     let stage = Stage::default();
     let names = ["a", "b", "c"];
-    let keys = names.map(|_| Key::generate(Kind::Rsa2048));
-    let keys: Vec<_> = names.into_iter().zip(&keys).collect();
-    let good = Layer::signed(keys[2].1, stage.payload());
-    let wrong = Layer::new(stage.payload(), &[0x55; 256]);
-    let layers: Vec<_> = iter::once(good).chain(iter::repeat_n(wrong, 24)).collect();
-    stage.publish(&layers);
-    let verdict = Verdict::of(&stage.call(&stage.statement(&keys))).unwrap();
-    verdict.expect("the oldest of 25", 0, "signed by \"c\"");
+    for kind in [Kind::Rsa2048, Kind::P521] {
+        let keys = names.map(|_| Key::generate(kind));
+        let keys: Vec<_> = names.into_iter().zip(&keys).collect();
+        let good = Layer::signed(keys[2].1, stage.payload());
+        // Of the right form, so that it is worked on to the end.
+        let wrong = Layer::signed(&Key::generate(kind), stage.payload());
+        let layers: Vec<_> = iter::once(good).chain(iter::repeat_n(wrong, 24)).collect();
+        stage.publish(&layers);
+        let verdict = Verdict::of(&stage.call(&stage.statement(&keys))).unwrap();
+        verdict.expect(&format!("the oldest of 25, {kind:?}"), 0, "signed by \"c\"");
+    }
 }
 
 #[test]
