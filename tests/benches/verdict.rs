@@ -5,6 +5,10 @@
 //! program is started as containerd starts a verifier, and each must say yes. This measures and
 //! prints; no time is asserted.
 //!
+//! The same image is also judged by policies that leave the key to KMS, which here is a server within
+//! this process: once with the answer kept under /run/civ, and once with something in its way, so that
+//! KMS is asked each time. So the bench runs in a mount namespace with a /run of its own, as root.
+//!
 //! - Wall: from before the fork until the process is reaped.
 //! - CPU: user and system time of that process as wait4 says it, so what fork and exec cost is in
 //!   it; `/bin/true` shows how much that is. A verifier that is given an environment starts itself
@@ -19,18 +23,23 @@
 )]
 
 use std::{
-    fs::{self, File},
+    env,
+    fs::{self, File, Permissions},
     io::{self, Write as _, pipe},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use civ_oci::Digest;
 use civ_tests::{
     cosign::{Cosign, Signing},
     docker_registry::DockerRegistry,
-    gate, image, programs,
+    gate,
+    http_server::HttpServer,
+    image, programs,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,6 +56,11 @@ const TITLES: [[&str; 9]; 2] = [
     ["", "wall", "wall", "CPU", "peak", "size", "requests", "wall of", "CPU of"],
     ["", "median", "p99", "median", "memory", "", "", "50", "50"],
 ];
+
+/// The key that KMS has.
+const ARN: &str = "arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+/// What this program says to itself once it is in its namespace.
+const INSIDE: &str = "--inside";
 
 /// A program, and how it is asked.
 struct Contender {
@@ -70,9 +84,17 @@ struct Scene {
     contenders: Vec<Contender>,
     /// These hold policies and keys.
     _files: (TempDir, Cosign),
+    _kms: HttpServer,
 }
 
 fn main() {
+    if env::args().all(|argument| argument != INSIDE) {
+        let enter = r#"mount -t tmpfs -o mode=0755 tmpfs /run; exec "$@""#;
+        let this = env::current_exe().expect("a program has a path");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--", "sh", "-euc", enter, "sh"]).arg(this).arg(INSIDE);
+        panic!("cannot run unshare: {}", unshare.exec());
+    }
     let scene = Scene::new();
     println!("{}", machine());
     println!("{RUNS} runs of each in turn, then {AT_ONCE} of each at once; all say yes\n");
@@ -125,15 +147,27 @@ impl Scene {
         );
         let listed =
             write("listed", json!({ "version": "1.0", "trustedDigests": [app.digest.clone()] }));
-        let signed = write(
-            "signed",
-            json!({ "version": "1.0", "trustPolicies": [{
+        let signed_by = |name: &str, key: Value| {
+            let policy = json!({ "version": "1.0", "trustPolicies": [{
                 "name": "production",
                 "registryScopes": [format!("{}/**", registry.address())],
                 "signatureVerification": { "level": "strict" },
-                "keys": [{ "name": "release", "publicKey": key.public_pem }],
-            }]}),
-        );
+                "keys": [key],
+            }]});
+            write(name, policy)
+        };
+        let signed = signed_by("signed", json!({ "name": "k", "publicKey": key.public_pem }));
+        let spki: String = key.public_pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let answer = json!({ "KeyId": ARN, "KeyUsage": "SIGN_VERIFY", "PublicKey": spki });
+        let kms = HttpServer::start(move |_| (200, answer.to_string()));
+        let uri = format!("awskms://{}/{ARN}", kms.authority());
+        let cached = signed_by("cached", json!({ "name": "k", "kms": uri }));
+        // An entry that cannot be replaced: where the file would be there is a directory.
+        let uri = uri.replace("127.0.0.1", "localhost");
+        let uncached = signed_by("uncached", json!({ "name": "k", "kms": uri }));
+        let in_the_way = Path::new("/run/civ").join(Digest::sha256(uri.as_bytes()).hex());
+        fs::create_dir_all(in_the_way).expect("/run is a directory of ours");
+        fs::set_permissions("/run/civ", Permissions::from_mode(0o700)).expect("it is ours");
 
         let path = ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".to_owned());
         let home = ("HOME", directory.path().display().to_string());
@@ -158,13 +192,21 @@ impl Scene {
             ));
             contenders.push(contender(&format!("  {name}, env -i"), executable, &call, &[]));
         }
+        let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let credentials = credentials.map(|name| (name, "test".to_owned()));
+        for (name, policy) in [("  KMS key, kept", &cached), ("  KMS key, asked for", &uncached)] {
+            let policy = policy.to_str().expect("a temporary path is UTF-8");
+            let call = ["-name", &app.tag, "-digest", &app.digest, "-policy", policy];
+            let executable = gate::executable("cosign-image-verifier");
+            contenders.push(contender(name, executable, &call, &credentials));
+        }
         contenders.push(contender(
             "cosign verify --key",
             programs::find("cosign"),
             &["verify", "--insecure-ignore-tlog", "--key", key.verifying(), &app.by_digest()],
             &[path, home],
         ));
-        Self { registry, descriptor, contenders, _files: (directory, cosign) }
+        Self { registry, descriptor, contenders, _files: (directory, cosign), _kms: kms }
     }
 
     fn spawn(&self, contender: &Contender, arguments: &[String], stdout: Stdio) -> Child {
