@@ -10,16 +10,20 @@
 )]
 
 use std::fs;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_cosign::PublicKey;
 use civ_cosign::transparency::{Form, Signed, SigningTime, Transparency, UntrustedProofs};
 use civ_oci::Digest;
+use civ_policy::UtcTime;
 use civ_policy::transparency::{Requirements, TransparencyLog};
+use civ_tests::bundling;
 use civ_tests::cosign::Cosign;
 use civ_tests::programs::Finished;
-use civ_tests::signing::{Key, Kind};
+use civ_tests::signing::{Key, Kind, SIGNATURE};
+use civ_tests::stage::Stage;
 use civ_tests::transparency_log::{
     INTEGRATED, Log, Place, Version, dsse_1, hashedrekord_1, hashedrekord_2,
     pre_authentication_encoding,
@@ -243,4 +247,54 @@ fn cosign_and_civ_count_the_same_promises() {
         assert_eq!(time.is_ok(), counts, "{time:?}");
         assert!(time.is_err() || time.unwrap().unwrap().unix_seconds == INTEGRATED);
     }
+}
+
+#[test]
+fn the_gate_asks_for_an_entry_where_the_policy_does() {
+    let stage = Stage::default();
+    let key = Key::generate(Kind::P256);
+    let rekor_1 = Log::new(Version::One, "rekor.example");
+    let rekor_2 = Log::new(Version::Two, "log2026.example");
+    let mut asking = stage.statement(&[("release", &key)]);
+    asking["transparencyLog"] =
+        json!({ "publicKeys": [rekor_1.public_pem(), rekor_2.public_pem()] });
+
+    let text = bundling::statement(&stage.image.digest, "{}");
+    let message = bundling::pae(IN_TOTO, text.as_bytes());
+    let signature = key.sign(&message);
+    let mut bundle = bundling::bundle(text.as_bytes(), &signature);
+    let attached = stage.attach(&bundle);
+    stage.ask(&asking).expect("no entry", 1, "not logged");
+    stage.detach(&attached);
+    let place = Place { index: 2, size: 5 };
+    let entry = rekor_2.entry(&hashedrekord_2(&key, &message, &signature), place);
+    bundle["verificationMaterial"]["tlogEntries"] = json!([entry]);
+    let attached = stage.attach(&bundle);
+    stage.ask(&asking).expect("an entry in the bundle", 0, "signed by");
+    // The entry stays with the signature that it is about.
+    let signature = STANDARD.encode(key.sign(&message));
+    bundle["dsseEnvelope"]["signatures"] = json!([{ "sig": signature }]);
+    stage.detach(&attached);
+    let attached = stage.attach(&bundle);
+    stage.ask(&asking).expect("another signature's entry", 1, "not logged");
+    stage.detach(&attached);
+
+    let honest = stage.honest(&key);
+    let signature = honest.descriptor["annotations"][SIGNATURE].as_str().unwrap();
+    let signature = STANDARD.decode(signature).unwrap();
+    let body = hashedrekord_1(&key, &honest.payload, &signature);
+    stage.publish(std::slice::from_ref(&honest));
+    stage.ask(&asking).expect("no entry beside the layer", 1, "not logged");
+    let promise = rekor_1.annotation(&body).to_string();
+    stage.publish(&[honest.with("/annotations/dev.sigstore.cosign~1bundle", promise)]);
+    stage.ask(&asking).expect("an entry beside the layer", 0, "signed by");
+
+    // The log vouches for a time, so the key need not be valid today.
+    let time = |seconds| UtcTime::from_unix(Duration::from_secs(seconds)).unwrap().to_string();
+    asking["keys"][0]["validBefore"] = json!(time(INTEGRATED + 1));
+    stage.ask(&asking).expect("signed while the key was valid", 0, "signed by");
+    asking["keys"][0]["validBefore"] = json!(time(INTEGRATED));
+    stage.ask(&asking).expect("signed too late", 1, "it signed at");
+    asking.as_object_mut().unwrap().remove("transparencyLog");
+    stage.ask(&asking).expect("without the log", 1, "this machine's clock says");
 }
