@@ -154,6 +154,21 @@ fn cve_2026_39984_and_2025_52556_a_certificate_in_the_timestamp_replaces_none_of
 }
 
 #[test]
+fn refuses_a_timestamp_that_states_another_certificate_of_the_same_key() {
+    assert_eq!(refused(&["reissued"], &[stamp("p256")]), TimestampError::Signature);
+}
+
+#[test]
+fn refuses_a_timestamp_that_was_not_granted() {
+    let mut rejection = stamp("p256");
+    // The status is the first number in it, and 2 is a rejection.
+    assert_eq!(rejection[4..9], [0x30, 3, 2, 1, 0]);
+    rejection[8] = 2;
+    let expected = TimestampError::Token(TokenError::NotGranted { status: 2 });
+    assert_eq!(refused(&["p256"], &[rejection]), expected);
+}
+
+#[test]
 fn refuses_a_timestamp_of_a_time_when_a_certificate_was_not_valid() {
     assert_eq!(refused(&["expired"], &[stamp("expired")]), TimestampError::Validity);
 }
