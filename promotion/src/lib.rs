@@ -16,12 +16,14 @@
 //! | [`sign`] | adding signatures to an image, in both formats, while others do the same |
 //! | [`signer`] | [`Signer`]: AWS KMS or a key file |
 //! | [`gate`] | the check before anything is published |
+//! | [`attached`] | what is attached to an image, and deleting it |
 //! | [`annotations`] | `key=value` texts |
 //! | [`registry`] | a registry client that writes |
 //! | [`progress`] | [`Progress`]: what happens while it happens |
 //! | [`error`] | [`Error`]: what failed, where, why, and what to do |
 
 pub mod annotations;
+pub mod attached;
 pub mod copy;
 pub mod error;
 pub mod gate;

@@ -116,7 +116,7 @@ impl Planned<'_> {
         let signing = promotion.signing();
         let known: BTreeMap<_, _> =
             signatures.into_iter().map(|known| (known.image.digest.clone(), known)).collect();
-        let signed = iter(to_sign(&plan, promotion.recursive)).map(|subject| {
+        let images = iter(to_sign(&plan, promotion.recursive)).map(|subject| {
             let known = known.get(&subject.image.digest);
             let complete = known.filter(|known| known.is_complete()).cloned();
             let target = &target;
@@ -128,7 +128,7 @@ impl Planned<'_> {
                 announce(client, signatures, &signing, signer, progress).await
             }
         });
-        let signatures = signed.buffered(AT_ONCE).try_collect().await?;
+        let signatures = images.buffered(AT_ONCE).try_collect().await?;
         let tag_moved = publish(&plan, &target).await?;
         progress.tagged(&plan.destination, tag_moved);
         Ok(Promoted { image: plan.image(), tag: plan.destination, tag_moved, signatures })
@@ -162,7 +162,7 @@ pub async fn sign_in_place(
     let top = image.repository.image(found.digest.clone());
     let children = if what.recursive { sign::children(&target, &top).await? } else { Vec::new() };
     let top = Subject::new(top, found.bytes.len() as u64, &found.media_type);
-    let signed = iter(std::iter::once(top).chain(children)).map(|subject| {
+    let images = iter(std::iter::once(top).chain(children)).map(|subject| {
         let target = &target;
         async move {
             if what.dry_run {
@@ -172,7 +172,7 @@ pub async fn sign_in_place(
             announce(client, signatures, &signing, signer, progress).await
         }
     });
-    signed.buffered(AT_ONCE).try_collect().await
+    images.buffered(AT_ONCE).try_collect().await
 }
 
 /// Has the gate check what was signed.

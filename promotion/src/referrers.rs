@@ -1,6 +1,6 @@
 //! What refers to an image: the registry's list, or the index that stands in for one.
 
-use civ_oci::{Descriptor, Digest, Selector, StoredManifest, Tag, strict_json};
+use civ_oci::{Descriptor, Digest, Selector, Tag, strict_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -24,10 +24,10 @@ pub(crate) struct Referrers {
 pub(crate) enum ListedBy {
     /// The registry keeps it.
     Registry,
-    /// Clients do, under a tag, which holds this index or nothing yet.
-    Tag(Option<StoredManifest>),
+    /// Clients do, under a tag, which holds an index or nothing yet.
+    Tag,
     /// They would, but the tag holds something else.
-    Nobody(StoredManifest),
+    Nobody,
 }
 
 #[derive(Deserialize)]
@@ -56,14 +56,14 @@ pub(crate) async fn list(source: &Source, subject: &Digest) -> Result<Referrers,
 async fn list_by_tag(source: &Source, subject: &Digest) -> Result<Referrers, RegistryError> {
     let tag = Selector::Tag(Tag::of_referrers(subject));
     let Some(index) = source.find_manifest(&tag).await? else {
-        return Ok(Referrers { list: Vec::new(), from: ListedBy::Tag(None) });
+        return Ok(Referrers { list: Vec::new(), from: ListedBy::Tag });
     };
     Ok(match referrers_index::entries(&index, subject) {
         Ok(entries) => {
             let described = |entry: &_| referrers_index::describe(entry);
             let list = entries.iter().filter_map(|entry| described(&entry.text)).collect();
-            Referrers { list, from: ListedBy::Tag(Some(index)) }
+            Referrers { list, from: ListedBy::Tag }
         }
-        Err(_) => Referrers { list: Vec::new(), from: ListedBy::Nobody(index) },
+        Err(_) => Referrers { list: Vec::new(), from: ListedBy::Nobody },
     })
 }

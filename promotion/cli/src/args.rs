@@ -11,6 +11,9 @@ use clap_complete::Shell;
 use crate::demo::Demo;
 use crate::failure::Failure;
 use crate::output::Format as OutputForm;
+use crate::verb::clean::Clean;
+use crate::verb::tree::Tree;
+use crate::verb::triangulate::Triangulate;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -86,6 +89,30 @@ pub(crate) enum Verb {
   civ key generate --output-key-prefix release"
     )]
     Key(KeyVerb),
+
+    /// List what is attached to an image: signatures, attestations, bills of materials.
+    ///
+    /// Who may push may attach anything. What a signature says is marked as unverified unless one of
+    /// the keys given, or of the policy, has made it. Whether a node would let the image pass, civ
+    /// verify says.
+    #[command(after_help = "Examples:
+  civ tree registry.example/prod/app:1.4 --policy trustpolicy.json
+  civ tree registry.example/prod/app:1.4 --key release.pub --recursive -o json")]
+    Tree(Tree),
+
+    /// Print the name under which cosign keeps what belongs to an image.
+    #[command(after_help = "Example:
+  civ triangulate registry.example/prod/app:1.4 --type signature")]
+    Triangulate(Triangulate),
+
+    /// Delete what is attached to an image, and never the image.
+    ///
+    /// Without --confirm it only says what would be deleted. What is listed as attached and is not
+    /// (another image, for one) is left alone.
+    #[command(after_help = "Examples:
+  civ clean registry.example/prod/app:1.4
+  civ clean registry.example/prod/app:1.4 --type signature --confirm")]
+    Clean(Clean),
 
     Demo(Demo),
 

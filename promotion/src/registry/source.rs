@@ -124,8 +124,8 @@ impl Source {
         if media_type::essence(stated) != media_type::OCI_INDEX {
             return Ok(None);
         }
-        let links = response.headers().get_all(LINK).iter();
-        let next = links.filter_map(|link| link::next_target(link.to_str().ok()?)).next();
+        let mut links = response.headers().get_all(LINK).iter();
+        let next = links.find_map(|link| link::next_target(link.to_str().ok()?));
         let next = next.map(|target| next_page(&first, target)).transpose()?;
         let next = next.map(|url| NextPage::new(url.into()));
         let bytes = http::read_whole(response, MANIFEST_MAX).await?.to_vec();

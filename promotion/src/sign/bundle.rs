@@ -129,7 +129,7 @@ impl<'a> Bundle<'a> {
         (manifest, bundle): (Manifest<'_>, Vec<u8>),
         listed_by: ListedBy,
     ) -> Result<Descriptor, Cause> {
-        if let ListedBy::Nobody(_) = listed_by {
+        if let ListedBy::Nobody = listed_by {
             return Err(Obstacle::ReferrersTagTaken.into());
         }
         let bytes = serde_json::to_vec(&manifest).map_err(|_| Cause::Internal)?;
@@ -139,7 +139,7 @@ impl<'a> Bundle<'a> {
         let listed = target.push_referrer(&referrer, &bytes).await?;
         referrer.artifact_type = Some(BUNDLE.to_owned());
         referrer.annotations = manifest.annotations;
-        if !listed && matches!(listed_by, ListedBy::Tag(_)) {
+        if !listed && matches!(listed_by, ListedBy::Tag) {
             self.list(target, &referrer).await?;
         }
         Ok(referrer)

@@ -259,7 +259,7 @@ mod tests {
             (millis(100), 0, millis(400)),
             (millis(5), 3, millis(600)),
             (millis(100), 5, millis(2400)),
-            (Duration::from_secs(60), 0, Pace::SETTLE_MAX),
+            (Duration::from_mins(1), 0, Pace::SETTLE_MAX),
             (Duration::MAX, u32::MAX - 1, Pace::SETTLE_MAX),
         ] {
             let pace = Pace { window, contended, ..Pace::of(&Retry::default()) };

@@ -156,12 +156,12 @@ pub async fn look(
         let found = bundle.find(target).await?;
         let state = match (&found.same, &found.listed_by) {
             (Some(_), _) => State::Present,
-            (None, ListedBy::Nobody(..)) => State::LeftOut(Obstacle::ReferrersTagTaken),
+            (None, ListedBy::Nobody) => State::LeftOut(Obstacle::ReferrersTagTaken),
             (None, _) => State::Missing,
         };
         Ok((state, found.same))
     };
-    settle(subject, signing.formats, legacy, bundle).await
+    settle(subject, signing.formats, Box::pin(legacy), Box::pin(bundle)).await
 }
 
 /// Signs `subject` in the forms asked for, save those in which it carries this very signature.
@@ -198,7 +198,7 @@ pub async fn sign(
             Err(error) => Ok((left_out(error, signing.formats)?, None)),
         }
     };
-    settle(subject, signing.formats, legacy, bundle).await
+    settle(subject, signing.formats, Box::pin(legacy), Box::pin(bundle)).await
 }
 
 /// The images that `image` is made of: the children of an index, and theirs.

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_long_payload_is_only_a_blob() {
-        let long = layer(&[b'x'; 20_000], b"s").unwrap();
+        let long = layer(&vec![b'x'; 20_000], b"s").unwrap();
         assert!(!long.text.get().contains("data"));
     }
 
@@ -313,8 +313,9 @@ mod tests {
             bytes: br#"{"schemaVersion":2,"manifests":[]}"#.to_vec(),
         };
         assert!(matches!(append(Some(&index), b""), Err(SignatureImageError::Index)));
-        let full: Vec<_> = (0..=SIGNATURES_MAX).map(|n| layer(PAYLOAD, &[n as u8])).collect();
-        let full = full.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+        let full: Vec<_> = (0..=SIGNATURES_MAX)
+            .map(|n| layer(PAYLOAD, n.to_string().as_bytes()).unwrap())
+            .collect();
         render(None, &full[1..]).unwrap();
         let error = render(None, &full).unwrap_err();
         assert!(matches!(error, SignatureImageError::Full { limit: 100 }));

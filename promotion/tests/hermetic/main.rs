@@ -1,6 +1,8 @@
 //! Promotions between registries in memory: no program but cargo is needed.
 
 #[cfg(test)]
+mod attached;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod copy;

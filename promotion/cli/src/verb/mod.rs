@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use civ_cosign::TrustPolicy;
+use civ_oci::{ImageId, Reference};
 use civ_policy::file::POLICY_MAX;
-use civ_promotion::{Client, Credentials, Progress, Retry, Signer};
+use civ_promotion::{Client, Credentials, Progress, Retry, Signer, promote as promotion};
 use tokio::runtime::Runtime;
 
 use crate::args::{Cli, KeyVerb, PolicyVerb, Verb};
@@ -17,6 +19,7 @@ use crate::failure::{self, Exit, Failure};
 use crate::output::Format;
 use crate::password::EnvironmentOrTerminal;
 
+pub(crate) mod clean;
 mod key;
 mod manual;
 mod policy;
@@ -24,6 +27,8 @@ mod promote;
 mod public_key;
 mod sign;
 mod signatures;
+pub(crate) mod tree;
+pub(crate) mod triangulate;
 mod verify;
 
 /// Does what the command line says.
@@ -35,6 +40,9 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::PublicKey(args) => until_stopped(public_key::run(args), None),
         Verb::Policy(PolicyVerb::Pin(args)) => until_stopped(policy::pin::run(args), None),
         Verb::Key(KeyVerb::Generate(args)) => key::generate(&args),
+        Verb::Tree(args) => until_stopped(tree::run(args), None),
+        Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),
+        Verb::Clean(args) => until_stopped(clean::run(args), None),
         Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
@@ -73,9 +81,21 @@ fn client() -> Result<Client, Failure> {
         .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))
 }
 
+/// The image that `reference` stands for today.
+async fn find(client: &Client, reference: &Reference) -> Result<ImageId, Failure> {
+    match reference.image() {
+        Some(image) => Ok(image),
+        None => Ok(promotion::find(client, reference).await?),
+    }
+}
+
 async fn open_key(key: &str) -> Result<Signer, Failure> {
     let fail = |error| failure::of_key(key, &error);
     Signer::open(&key.parse().map_err(fail)?, Arc::new(EnvironmentOrTerminal)).await.map_err(fail)
+}
+
+fn load_policy(path: &Path) -> Result<TrustPolicy, Failure> {
+    TrustPolicy::parse(&read_policy(path)?).map_err(|error| bad_policy(path, error))
 }
 
 /// The bytes of a trust policy. Who owns the file and who may write to it matters on a node, not where

@@ -32,12 +32,12 @@ pub(super) async fn run(args: Sign) -> Result<Exit, Failure> {
         dry_run: signing.dry_run,
     };
     let progress = super::progress(signing.output);
-    let signed = promote::sign_in_place(&client, &signing_in_place, &signer, &progress).await?;
+    let images = promote::sign_in_place(&client, &signing_in_place, &signer, &progress).await?;
     let report = Report {
         dry_run: signing.dry_run,
-        signed: signatures::Report::images(&signed, false),
-        signed_before: signatures::Report::images(&signed, true),
-        signatures: signed.iter().map(signatures::Report::of).collect(),
+        signed: signatures::Report::images(&images, false),
+        signed_before: signatures::Report::images(&images, true),
+        signatures: images.iter().map(signatures::Report::of).collect(),
         key_algorithm: signer.algorithm().to_owned(),
     };
     print(signing.output, &report, || report.lines())?;

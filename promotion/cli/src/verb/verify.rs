@@ -1,6 +1,5 @@
 //! `civ verify`
 
-use civ_cosign::TrustPolicy;
 use civ_oci::Reference;
 use civ_promotion::gate::{self, Outcome};
 use civ_promotion::promote;
@@ -19,8 +18,7 @@ struct Report {
 }
 
 pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
-    let policy = TrustPolicy::parse(&super::read_policy(&args.policy)?)
-        .map_err(|error| super::bad_policy(&args.policy, error))?;
+    let policy = super::load_policy(&args.policy)?;
     let client = super::client()?;
     let image = match args.image.image() {
         Some(image) => image,
