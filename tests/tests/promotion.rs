@@ -6,7 +6,7 @@
 use civ_tests::{
     civ::Civ,
     containerd::Containerd,
-    cosign::{Cosign, Signing},
+    cosign::{self, Cosign, Signing},
     docker_registry::DockerRegistry,
     gate::{self, Call},
     image::{self, Pushed},
@@ -15,6 +15,8 @@ use civ_tests::{
 use serde_json::json;
 
 const TESTED: &str = "e2e-tests-passed=True";
+/// What openssl needs to make such a key.
+const P256: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// A signing key, and how cosign names it to verify.
 struct Key {
@@ -203,4 +205,104 @@ fn a_node_pulls_what_civ_promoted_and_nothing_else() {
     assert_eq!(node.images(), [""; 0]);
     node.pull(&promoted).expect_success("ctr pull");
     node.cri_pull(&promoted).unwrap();
+}
+
+/// A form that is written on its own is found by cosign, and cosign adds to what is there.
+#[test]
+fn cosign_verifies_each_form_on_its_own_and_appends_to_it() {
+    let workshop = Workshop::open();
+    let key = workshop.civ.new_key("key", &P256);
+    let public = workshop.civ.run(["public-key", "--key", key.to_str().unwrap()]);
+    let public = workshop.civ.write("key.pub", &public.expect_success("civ public-key").stdout);
+    let public = public.to_str().unwrap();
+    let theirs = workshop.cosign.generate_key_pair("theirs");
+    for (name, cosign_format) in
+        [("legacy", cosign::Format::Tag), ("bundle", cosign::Format::Bundle)]
+    {
+        let image = workshop.push(&format!("prod/{name}"));
+        let reference = image.by_digest();
+        let sign = ["sign", &reference, "--key", key.to_str().unwrap(), "-a", TESTED];
+        workshop.civ.run(sign.into_iter().chain(["--format", name])).expect_success("civ sign");
+        workshop.cosign.verify(public, &reference, &[TESTED]).expect_success(name);
+        let wrong = workshop.cosign.verify(public, &reference, &["e2e-tests-passed=False"]);
+        assert!(!wrong.success(), "{wrong:?}");
+
+        let signing = Signing { format: cosign_format, ..Signing::default() };
+        workshop.cosign.sign(theirs.signing(), &reference, signing);
+        workshop.cosign.verify(public, &reference, &[TESTED]).expect_success("ours, still");
+        workshop.cosign.verify(theirs.verifying(), &reference, &[]).expect_success("theirs");
+        let again = workshop.civ.run(sign.into_iter().chain(["--format", name]));
+        assert!(again.expect_success("civ sign").stdout.contains("(before)"));
+    }
+}
+
+#[test]
+fn sixteen_processes_sign_at_once_and_every_signature_is_there() {
+    let workshop = Workshop::open();
+    let image = workshop.push("prod/app");
+    let reference = image.by_digest();
+    let keys: Vec<_> = (0..16).map(|n| workshop.civ.new_key(&format!("key-{n}"), &P256)).collect();
+    let sign = |key: &std::path::PathBuf| {
+        workshop.civ.run(["sign", &reference, "--key", key.to_str().unwrap()])
+    };
+    std::thread::scope(|scope| {
+        for key in &keys {
+            scope.spawn(|| sign(key).expect_success("civ sign"));
+        }
+    });
+    let mut tree = vec!["tree".to_owned(), reference.clone(), "-o".to_owned(), "json".to_owned()];
+    for key in &keys {
+        let public = workshop.civ.run(["public-key", "--key", key.to_str().unwrap()]);
+        let name = format!("{}.pub", key.file_name().unwrap().to_str().unwrap());
+        let public = workshop.civ.write(&name, &public.expect_success("civ public-key").stdout);
+        tree.extend(["--key".to_owned(), public.to_str().unwrap().to_owned()]);
+    }
+    let tree = workshop.civ.run(tree.iter().map(String::as_str)).expect_success("civ tree").stdout;
+    let tree: serde_json::Value = serde_json::from_str(&tree).unwrap();
+    let attached = tree["images"][0]["attached"].as_array().unwrap();
+    for format in ["legacy", "bundle"] {
+        let signatures = attached.iter().flat_map(|one| one["signatures"].as_array().unwrap());
+        let mut signers: Vec<_> = signatures
+            .filter(|one| one["format"] == format && one["verified"] == true)
+            .map(|one| one["key"].as_str().unwrap())
+            .collect();
+        signers.sort_unstable();
+        signers.dedup();
+        assert_eq!(signers.len(), 16, "{format}: {signers:?}");
+    }
+    // Nobody has to do it again.
+    let before = workshop.registry.count();
+    for key in &keys {
+        assert!(sign(key).expect_success("civ sign").stdout.contains("(before)"));
+    }
+    let again = workshop.registry.requests().split_off(before);
+    assert!(again.iter().all(|one| ["GET", "HEAD"].contains(&one.method.as_str())), "{again:?}");
+}
+
+#[test]
+fn the_gate_asks_once_for_an_image_that_civ_signed() {
+    let workshop = Workshop::open();
+    let image = workshop.push("prod/app");
+    let signing = workshop.civ.new_key("key", &P256).to_str().unwrap().to_owned();
+    let key = workshop.key("key", signing, None);
+    let sign = ["sign", &image.tag, "--key", &key.signing, "-a", TESTED];
+    workshop.civ.run(sign).expect_success("civ sign");
+    let before = workshop.registry.count();
+    let verdict = workshop.ask_gate(&key, &image.repository, &image.digest);
+    assert_eq!(verdict.code, Some(0), "{verdict:?}");
+    assert_eq!(workshop.registry.count() - before, 1);
+}
+
+#[test]
+fn a_real_registry_without_deletion_by_tag_is_cleaned() {
+    let workshop = Workshop::open();
+    let image = workshop.push("prod/app");
+    let key = workshop.civ.new_key("key", &P256);
+    let sign = ["sign", &image.tag, "--key", key.to_str().unwrap()];
+    workshop.civ.run(sign).expect_success("civ sign");
+    let clean = workshop.civ.run(["clean", &image.tag, "--confirm"]);
+    assert_eq!(clean.expect_success("civ clean").stdout.matches("deleted ").count(), 2);
+    let tree = workshop.civ.run(["tree", &image.tag]).expect_success("civ tree").stdout;
+    assert!(tree.contains("nothing is attached"), "{tree}");
+    workshop.civ.run(sign).expect_success("civ sign, again");
 }

@@ -61,10 +61,10 @@ impl Report {
         let (now, before) = (of(if dry_run { "missing" } else { "added" }), of("present"));
         let label = if dry_run { "would sign" } else { "signed  " };
         let mut lines = match (now.as_str(), before.as_str()) {
-            ("", before) => vec![format!("signed   {} ({before}, before)", self.image)],
-            (now, "") => vec![format!("{label} {} ({algorithm}, {now})", self.image)],
+            ("", before) => vec![format!("signed   {} (before) as {before}", self.image)],
+            (now, "") => vec![format!("{label} {} ({algorithm}) as {now}", self.image)],
             (now, before) => {
-                vec![format!("{label} {} ({algorithm}, {now}; {before} before)", self.image)]
+                vec![format!("{label} {} ({algorithm}) as {now}; before as {before}", self.image)]
             }
         };
         for one in &self.formats {

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod key;
 #[cfg(test)]
+mod signatures;
+#[cfg(test)]
 mod verbs;
