@@ -478,7 +478,8 @@ mod tests {
         assert_eq!(tag.as_str(), D.replace(':', "-"));
         let long = Digest::of(crate::Algorithm::Sha512, b"");
         let tag = Tag::of_referrers(&long);
-        assert_eq!(tag.as_str(), format!("sha512-{}", &long.hex()[..64]));
+        assert!(long.hex().starts_with(tag.as_str().strip_prefix("sha512-").unwrap()));
+        assert_eq!(tag.as_str().len(), "sha512-".len() + 64);
         assert_eq!(tag.as_str().parse(), Ok(tag));
     }
 

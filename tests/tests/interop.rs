@@ -5,7 +5,12 @@
 //! Each test walks one direction in one registry and prints its matrix (`--nocapture`). Where cosign
 //! itself cannot without help, the cell says so, and the test knows which cells these are.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
 
 use std::fmt::Write as _;
 

@@ -7,6 +7,7 @@
 //! which shares no code with the gate, about whatever the most lenient reader finds in the mutant.
 
 #![allow(
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test says what is wrong by failing"
@@ -168,7 +169,7 @@ struct Oracle<'a> {
     stage: &'a Stage,
     policy: TrustPolicy,
     /// What openssl said about each message and signature.
-    said: RefCell<BTreeMap<(Vec<u8>, Vec<u8>), bool>>,
+    said: RefCell<BTreeMap<Found, bool>>,
 }
 
 /// A message and the signature that should be over it.
