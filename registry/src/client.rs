@@ -5,9 +5,7 @@ use std::io::ErrorKind::PermissionDenied;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use civ_oci::{
-    Digest, NextPage, ReferrersPage, RegistryRead, Repository, Selector, StoredManifest, media_type,
-};
+use civ_oci::{Repository, media_type};
 use serde::Deserialize;
 use ureq::http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -18,6 +16,8 @@ use ureq::{Agent, Body};
 use crate::error::TokenProblem;
 use crate::transport::{self, read_bounded};
 use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, link};
+
+mod read;
 
 /// How long to wait before a request is repeated, unless the registry says how long.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -326,101 +326,6 @@ impl Client {
 
     fn deadline_passed(&self) -> bool {
         Instant::now() >= self.deadline
-    }
-}
-
-impl RegistryRead for Client {
-    type Error = Error;
-
-    fn manifest(
-        &self,
-        repository: &Repository,
-        selector: &Selector,
-    ) -> Result<Option<StoredManifest>, Error> {
-        let what = match selector {
-            Selector::Tag(tag) => format!("{repository}:{tag}"),
-            Selector::Digest(digest) => format!("{repository}@{digest}"),
-        };
-        let Some(answer) = self.get(&Query {
-            repository,
-            what: &what,
-            url: &self.endpoint.manifest_url(repository, selector),
-            accept: Some(media_type::MANIFESTS.join(", ")),
-            limit: self.limits.manifest,
-            may_be_unknown: false,
-        })?
-        else {
-            return Ok(None);
-        };
-        let digest = match selector {
-            Selector::Digest(expected) => {
-                expected
-                    .check(&answer.bytes)
-                    .map_err(|source| Error::Digest { what: what.clone(), source })?;
-                expected.clone()
-            }
-            Selector::Tag(_) => Digest::sha256(&answer.bytes),
-        };
-        Ok(Some(StoredManifest { media_type: answer.media_type, digest, bytes: answer.bytes }))
-    }
-
-    fn blob(&self, repository: &Repository, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
-        let what = format!("blob {repository}@{digest}");
-        let url = self.endpoint.blob_url(repository, digest);
-        let query = Query {
-            repository,
-            what: &what,
-            url: &url,
-            accept: None,
-            limit,
-            may_be_unknown: false,
-        };
-        let answer = self.get(&query)?.ok_or_else(|| Error::Status {
-            what: what.clone(),
-            status: 404,
-            code: None,
-        })?;
-        digest.check(&answer.bytes).map_err(|source| Error::Digest { what, source })?;
-        Ok(answer.bytes)
-    }
-
-    fn referrers(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-        page: Option<&NextPage>,
-    ) -> Result<Option<ReferrersPage>, Error> {
-        let what = format!("referrers of {repository}@{subject}");
-        let first = self.endpoint.referrers_url(repository, subject);
-        let query = Query {
-            repository,
-            what: &what,
-            url: page.map_or(&first, NextPage::address),
-            accept: Some(media_type::OCI_INDEX.to_owned()),
-            limit: self.limits.manifest,
-            may_be_unknown: page.is_none(),
-        };
-        let Some(answer) = self.get(&query)? else { return Ok(None) };
-        // Servers that know no such address answer 200 all the same, with a page for people.
-        if answer.media_type != media_type::OCI_INDEX {
-            return Ok(None);
-        }
-        let next = answer.next.map(|target| self.next_page(&query, &first, target)).transpose()?;
-        Ok(Some(ReferrersPage { bytes: answer.bytes, next }))
-    }
-}
-
-impl Client {
-    /// The page that `target` stands for, if it is one of the same list.
-    fn next_page(&self, query: &Query<'_>, first: &str, target: String) -> Result<NextPage, Error> {
-        let address =
-            if target.starts_with('/') { format!("{}{target}", self.endpoint) } else { target };
-        if address.strip_prefix(first).is_some_and(|rest| rest.starts_with('?')) {
-            Ok(NextPage::new(address))
-        } else {
-            let (what, target) = (query.what.to_owned(), without_secrets(&address));
-            Err(Error::ForbiddenTarget { what, target })
-        }
     }
 }
 
