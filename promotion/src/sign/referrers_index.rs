@@ -116,6 +116,8 @@ pub enum ReferrersIndexError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn stored(media_type: &str, text: &str) -> StoredManifest {
@@ -154,6 +156,29 @@ mod tests {
         ] {
             assert!(entries(&stored, subject).is_err(), "{stored:?}");
             assert!(render(Some(&stored), subject, &[]).is_err(), "{stored:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let digest = Digest::sha256(&bytes);
+            let stored = StoredManifest { media_type: media_type::OCI_INDEX.to_owned(), digest, bytes };
+            let _ = entries(&stored, &Digest::sha256(b"image"));
+        }
+
+        #[test]
+        fn what_is_listed_is_written_again_as_it_is(
+            texts in proptest::collection::vec("\"[a-z ]{0,9}\"|[1-9][0-9]{0,8}|\\{\"digest\": ?\"x\"\\}", 0..9)
+        ) {
+            let list = texts.join(", ");
+            let list = format!(r#"{{"schemaVersion":2,"manifests":[{list}]}}"#);
+            let stored = stored(media_type::OCI_INDEX, &list);
+            let subject = Digest::sha256(b"image");
+            let read = entries(&stored, &subject).unwrap();
+            let written = render(Some(&stored), &subject, &read).unwrap();
+            let expected = format!(r#""manifests":[{}]"#, texts.join(","));
+            prop_assert!(String::from_utf8(written.bytes).unwrap().contains(&expected));
         }
     }
 }

@@ -209,6 +209,8 @@ pub enum SignatureImageError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::signer::LocalKey;
 
@@ -319,5 +321,15 @@ mod tests {
         render(None, &full[1..]).unwrap();
         let error = render(None, &full).unwrap_err();
         assert!(matches!(error, SignatureImageError::Full { limit: 100 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let digest = Digest::sha256(&bytes);
+            let stored = StoredManifest { media_type: media_type::OCI_MANIFEST.to_owned(), digest, bytes };
+            let _ = layers(&stored);
+            let _ = render(Some(&stored), &[]);
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! the second run ends where an undisturbed one would.
 
 use civ_embedded_registry::image::{Fixture as _, SmallIndex};
-use civ_embedded_registry::{Action, Fault};
+use civ_embedded_registry::{Action, Fault, Registry};
 use civ_oci::Digest;
 
 use crate::setup::{Setup, bundles, writes};
@@ -17,9 +17,14 @@ enum Side {
 }
 
 async fn stopped_everywhere(side: Side, action: Action) {
+    stopped_everywhere_with(side, action, true).await;
+}
+
+async fn stopped_everywhere_with(side: Side, action: Action, listing: bool) {
     let index = SmallIndex::new("resume");
     for k in 0..REQUESTS_MAX {
-        let mut setup = Setup::of(&index);
+        let target = Registry::builder().referrers(listing).start().unwrap();
+        let mut setup = Setup::between(Registry::start().unwrap(), target, &index);
         setup.recursive = true;
         setup.retry.attempts = 1;
         let registry = match side {
@@ -43,9 +48,10 @@ async fn stopped_everywhere(side: Side, action: Action) {
         setup.assert_arrived(&index);
         assert!(setup.passes_the_gate().await);
         // One signature for the index and one for each child, however often it was begun.
-        let tags = setup.target.tags("prod/app");
-        assert_eq!(tags.len(), 4, "{tags:?}");
-        for (tag, digest) in tags.iter().filter(|(tag, _)| tag != "1.0") {
+        let mut tags = setup.target.tags("prod/app");
+        tags.retain(|(tag, _)| tag.contains(".sig"));
+        assert_eq!(tags.len(), 3, "{tags:?}");
+        for (tag, digest) in tags {
             let manifest = setup.target.manifest("prod/app", &digest.to_string()).unwrap();
             let text = String::from_utf8(manifest.bytes.to_vec()).unwrap();
             assert_eq!(text.matches("cosign/signature").count(), 1, "{tag} at request {k}");
@@ -70,6 +76,12 @@ async fn stopped_before_any_request_of_the_target() {
 #[tokio::test]
 async fn stopped_after_any_request_of_the_target() {
     stopped_everywhere(Side::Target, Action::LoseAnswer).await;
+}
+
+#[tokio::test]
+async fn stopped_at_any_request_of_a_target_that_lists_no_referrers() {
+    stopped_everywhere_with(Side::Target, Action::Hangup, false).await;
+    stopped_everywhere_with(Side::Target, Action::LoseAnswer, false).await;
 }
 
 #[tokio::test]
