@@ -153,7 +153,14 @@ impl Client {
             let in_time = pause < self.deadline.saturating_duration_since(Instant::now());
             if pause.is_zero() || !in_time || retries >= self.limits.retries {
                 return outcome.map_err(|source| {
-                    self.given_up.set(true);
+                    let unreachable = match &source {
+                        ureq::Error::Timeout(_)
+                        | ureq::Error::ConnectionFailed
+                        | ureq::Error::HostNotFound => true,
+                        ureq::Error::Io(error) => error.kind() != PermissionDenied,
+                        _ => false,
+                    };
+                    self.given_up.set(at_registry && unreachable);
                     self.transport_error(query, source)
                 });
             }

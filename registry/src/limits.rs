@@ -10,8 +10,8 @@ pub struct Limits {
     /// Time for a connection, name resolution and TLS included. A dead mirror must leave time for
     /// saying so. 2 s.
     pub connect: Duration,
-    /// Requests in all, redirects included, those to token servers not. 6: a verdict needs two, and
-    /// fifty verifiers may run at once.
+    /// Requests in all, redirects included, those to token servers not. 6, which a manifest and its
+    /// blobs take; whoever has to look in more places says so. Fifty verifiers may run at once.
     pub requests: u32,
     /// Requests to token servers. 2.
     pub token_requests: u32,

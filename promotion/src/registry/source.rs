@@ -126,8 +126,7 @@ impl Source {
         }
         let mut links = response.headers().get_all(LINK).iter();
         let next = links.find_map(|link| link::next_target(link.to_str().ok()?));
-        let next = next.map(|target| next_page(&first, target)).transpose()?;
-        let next = next.map(|url| NextPage::new(url.into()));
+        let next = next.map(|target| NextPage::new(target.to_owned()));
         let bytes = http::read_whole(response, MANIFEST_MAX).await?.to_vec();
         Ok(Some(ReferrersPage { bytes, next }))
     }

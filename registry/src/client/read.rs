@@ -70,10 +70,14 @@ impl RegistryRead for Client {
     ) -> Result<Option<ReferrersPage>, Error> {
         let what = format!("referrers of {repository}@{subject}");
         let first = self.endpoint.referrers_url(repository, subject);
+        let url = match page {
+            Some(page) => self.next_page(&what, &first, page.address())?,
+            None => first,
+        };
         let query = Query {
             repository,
             what: &what,
-            url: page.map_or(&first, NextPage::address),
+            url: &url,
             accept: Some(media_type::OCI_INDEX.to_owned()),
             limit: self.limits.manifest,
             may_be_unknown: page.is_none(),
@@ -83,20 +87,23 @@ impl RegistryRead for Client {
         if answer.media_type != media_type::OCI_INDEX {
             return Ok(None);
         }
-        let next = answer.next.map(|target| self.next_page(&query, &first, target)).transpose()?;
-        Ok(Some(ReferrersPage { bytes: answer.bytes, next }))
+        // Where it leads is looked at when it is followed: this page counts all the same.
+        Ok(Some(ReferrersPage { bytes: answer.bytes, next: answer.next.map(NextPage::new) }))
     }
 }
 
 impl Client {
-    /// The page that `target` stands for, if it is one of the same list.
-    fn next_page(&self, query: &Query<'_>, first: &str, target: String) -> Result<NextPage, Error> {
-        let address =
-            if target.starts_with('/') { format!("{}{target}", self.endpoint) } else { target };
+    /// The page that `target` stands for, if it is one of the list that begins at `first`.
+    fn next_page(&self, what: &str, first: &str, target: &str) -> Result<String, Error> {
+        let address = match target.chars().next() {
+            Some('/') => format!("{}{target}", self.endpoint),
+            Some('?') => format!("{first}{target}"),
+            _ => target.to_owned(),
+        };
         if address.strip_prefix(first).is_some_and(|rest| rest.starts_with('?')) {
-            Ok(NextPage::new(address))
+            Ok(address)
         } else {
-            let (what, target) = (query.what.to_owned(), without_secrets(&address));
+            let (what, target) = (what.to_owned(), without_secrets(&address));
             Err(Error::ForbiddenTarget { what, target })
         }
     }
