@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use civ_oci::reference::reads_as_host;
+use civ_oci::reference::{is_loopback, reads_as_host};
 use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
 use serde::Deserialize;
 
@@ -319,6 +319,13 @@ fn validate_keys(keys: Vec<UntrustedKey>, statement: &str) -> Result<Vec<Key>, P
             if key.public_key.is_none() && !by_arn {
                 return Err(PolicyError::KmsWithoutArn { statement, key: name });
             }
+            let kms_endpoint = kms.as_ref().and_then(KmsKeyRef::endpoint);
+            if let Some(endpoint) = kms_endpoint.filter(|endpoint| anybody_may_answer_at(endpoint))
+                && key.public_key.is_none()
+            {
+                let endpoint = endpoint.to_owned();
+                return Err(PolicyError::KmsEndpoint { statement, key: name, endpoint });
+            }
             let validity = Validity { after: key.valid_after, before: key.valid_before };
             if let (Some(after), Some(before)) = (validity.after, validity.before)
                 && after >= before
@@ -328,6 +335,14 @@ fn validate_keys(keys: Vec<UntrustedKey>, statement: &str) -> Result<Vec<Key>, P
             Ok(Key { name, kms, public_key: key.public_key, validity })
         })
         .collect()
+}
+
+/// On loopback there is no TLS to tell who answers, and every user may listen on most ports.
+fn anybody_may_answer_at(endpoint: &str) -> bool {
+    match endpoint.rsplit_once(':') {
+        Some((host, port)) if is_loopback(host) => !port.parse().is_ok_and(|port: u16| port < 1024),
+        _ => false,
+    }
 }
 
 /// A registry, or a registry and leading path components, as `Repository` would normalise it.
@@ -410,6 +425,9 @@ mod tests {
             with(r#""keys":[{"name":"k","kms":"alias/x"}]"#),
             with(r#""keys":[{"name":"k","kms":"awskms:///alias/x"}]"#),
             with(r#""keys":[{"name":"k","kms":"awskms:///1234abcd-12ab-34cd-56ef-1234567890ab"}]"#),
+            with(
+                r#""keys":[{"name":"k","kms":"awskms://localhost:4566/arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab"}]"#,
+            ),
             with(r#""keys":[{"name":"k","publicKey":"P","algorithm":"none"}]"#),
             with(r#""keys":[{"name":"k","publicKey":"P","validAfter":"2026-11-21"}]"#),
             with(

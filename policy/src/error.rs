@@ -73,6 +73,18 @@ pub enum PolicyError {
         /// The age as written.
         text: String,
     },
+    /// A key is asked for where any user of the node may answer.
+    #[error(
+        "key {key:?} of statement {statement:?} has no \"publicKey\", and any user of a node may answer for KMS at {endpoint}; use a port below 1024 there, or let civ policy pin write the public key"
+    )]
+    KmsEndpoint {
+        /// The statement.
+        statement: String,
+        /// The key.
+        key: String,
+        /// The endpoint.
+        endpoint: String,
+    },
     /// A KMS key without a public key is named by something else than an ARN.
     #[error(
         "key {key:?} of statement {statement:?} has no \"publicKey\", and its \"kms\" is no ARN, so which key it is depends on who asks; write the ARN, or let civ policy pin write the public key"

@@ -4,8 +4,11 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
 };
 
@@ -37,7 +40,7 @@ pub struct HttpServer {
 impl HttpServer {
     /// One that answers each request with the status and the body that `answer` gives.
     pub fn start(answer: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let listener = listen();
         let authority = listener.local_addr().expect("a bound port").to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&asked));
@@ -64,6 +67,17 @@ impl HttpServer {
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no thread has panicked").clone()
     }
+}
+
+/// A listener on a port that only root may listen on, as far as that is who runs the tests: on others a
+/// policy trusts nobody's word about a key.
+pub(crate) fn listen() -> TcpListener {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 400).unwrap_or_default();
+    let mut ports = (0..400).map(|_| 600 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 400);
+    ports
+        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").expect("a loopback port"))
 }
 
 /// One request per connection. A client that hangs up has seen enough.

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     daemon::{self, Daemon},
+    http_server::listen,
     programs,
 };
 
@@ -55,8 +56,10 @@ impl Kms {
         let (script, log) = (path("kms_server.py"), path("log"));
         fs::write(&script, include_str!("kms_server.py")).expect("a script in a directory of ours");
         programs::find("moto_server");
+        // Free again as soon as it is known.
+        let port = listen().local_addr().expect("a bound port").port().to_string();
         let mut command = daemon::command(&programs::directory().join("venv/bin/python"));
-        command.arg("-u").arg(&script).args(["-H", "127.0.0.1", "-p", "0"]);
+        command.arg("-u").arg(&script).args(["-H", "127.0.0.1", "-p", &port]);
         let mut server = Daemon::spawn("moto_server", &mut command, &path("stdout"), &log);
         let endpoint = server.wait_for(|| {
             let log = fs::read_to_string(&log).ok()?;
