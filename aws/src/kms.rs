@@ -180,7 +180,7 @@ fn error_of(answer: &Answer, key: &KmsKeyRef) -> KmsError {
 pub enum KmsError {
     /// The node may not ask.
     #[error(
-        "AWS denies kms:GetPublicKey on {key}; allow it for the node's role, in its IAM policy and the key's: {said}"
+        "AWS denies kms:GetPublicKey on {key}; allow it for the node's role, in its IAM policy and the key's"
     )]
     AccessDenied {
         /// The key.
@@ -297,6 +297,18 @@ pub enum KmsError {
 }
 
 impl KmsError {
+    /// Is it the key itself that can never be what the policy takes it for?
+    pub fn is_about_key(&self) -> bool {
+        matches!(
+            self,
+            Self::NoArn { .. }
+                | Self::NotFound { .. }
+                | Self::NotForSigning { .. }
+                | Self::Partition { .. }
+                | Self::Symmetric { .. }
+        )
+    }
+
     /// Is it that AWS could not be reached, or did not work, just now? Everything else is an answer.
     pub fn is_outage(&self) -> bool {
         match self {

@@ -3,12 +3,14 @@
 One pull, in order: the request, the policy, the statement for its repository, the signatures, the
 verdict on them. */
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
-use civ_aws::{Environment, Lookup, Options as KmsOptions, PublicKeys, environment};
+use civ_aws::{Environment, KmsError, Lookup, Options as KmsOptions, PublicKeys, environment};
 use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
 use civ_cosign::{
-    StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError, verify_signatures,
+    KeyProblem, StoredSignatures, Trust, TrustPolicy, UnresolvedKey, VerifiedImage, VerifyError,
+    verify_signatures,
 };
 use civ_policy::{Evidence, KmsCache};
 use civ_registry::{Client, Error as RegistryError, client::Options};
@@ -21,9 +23,9 @@ const COSIGN: Verifier = Verifier {
     keeps: &environment::VARIABLES,
 };
 
-/// One for an image that civ signed. A threshold of keys whose bundles a registry keeps elsewhere
-/// takes three for each.
-const REQUESTS_MAX: u32 = 16;
+/// One suffices for an image that civ signed. This is for eight bundles that a registry keeps
+/// elsewhere, at three each, after what is looked at before them.
+const REQUESTS_MAX: u32 = 32;
 
 fn main() -> ExitCode {
     answer(COSIGN, decide)
@@ -62,13 +64,21 @@ fn verify(
         record.step("key", &[("from", &"nowhere"), ("problem", key)]);
     }
     if let Some(key) = resolved.too_few() {
-        return Err(Refusal::registry(key));
+        return Err(unknown_key(key, key));
     }
     // Without a key, what is missing may be what that key has signed: say so first.
     verify_with(resolved.trust(), request, record).map_err(|error| match &resolved.unresolved[..] {
         [] => refusal(&error),
-        [key, ..] => Refusal::registry(format_args!("{key}; with the other keys: {error}")),
+        [key, ..] => unknown_key(key, &format_args!("{key}; with the other keys: {error}")),
     })
+}
+
+/// A key that cannot be had for now, or one that can never be what the policy takes it for.
+fn unknown_key(key: &UnresolvedKey<KmsError>, reason: &dyn Display) -> Refusal {
+    match &key.problem {
+        KeyProblem::Source(error) if !error.is_about_key() => Refusal::registry(reason),
+        KeyProblem::Source(_) | KeyProblem::Key(_) => Refusal::bad_policy(reason),
+    }
 }
 
 fn verify_with(

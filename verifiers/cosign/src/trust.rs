@@ -86,14 +86,17 @@ impl<'policy> Trust<'policy> {
 
     /// Asks `source` for the keys that the policy leaves to KMS. Pinned ones are not asked for.
     ///
+    /// What turns out to be a key that the statement has already counts once, under its first name: an
+    /// alias may be moved to a pinned key, in a rotation as planned.
+    ///
     /// # Errors
-    /// [`TrustPolicyError::SameKey`]: one key under two names would make a threshold of two.
+    /// [`TrustPolicyError::SameKey`]: counted once, there are too few keys for the threshold.
     pub fn resolve<S: KeySource>(
         &self,
         source: &S,
     ) -> Result<ResolvedTrust<'policy, S::Error>, TrustPolicyError> {
         let statement = self.statement;
-        let (mut keys, mut unresolved) = (self.keys.to_vec(), Vec::new());
+        let (mut keys, mut unresolved, mut twin) = (self.keys.to_vec(), Vec::new(), None);
         for key in &statement.keys {
             let (Some(kms), None) = (&key.kms, &key.public_key) else { continue };
             let found = source
@@ -101,11 +104,18 @@ impl<'policy> Trust<'policy> {
                 .map_err(KeyProblem::Source)
                 .and_then(|spki| PublicKey::from_spki_der(&spki).map_err(KeyProblem::Key));
             match found {
-                Ok(public_key) => push_key(&mut keys, statement, key, public_key)?,
+                Ok(public_key) => {
+                    if let Err(error) = push_key(&mut keys, statement, key, public_key) {
+                        twin.get_or_insert(error);
+                    }
+                }
                 Err(problem) => unresolved.push(UnresolvedKey { name: key.name.clone(), problem }),
             }
         }
-        Ok(ResolvedTrust { statement, keys, transparency: self.transparency, unresolved })
+        match twin {
+            Some(error) if unresolved.is_empty() && keys.len() < statement.threshold => Err(error),
+            _ => Ok(ResolvedTrust { statement, keys, transparency: self.transparency, unresolved }),
+        }
     }
 }
 
@@ -317,6 +327,14 @@ mod tests {
             let error = policy.trust_for(&image()).unwrap().resolve(&Source::default());
             assert!(matches!(error.unwrap_err(), TrustPolicyError::SameKey { .. }), "{keys}");
         }
+    }
+
+    #[test]
+    fn an_alias_that_was_moved_to_a_pinned_key_refuses_nothing() {
+        let keys = json!([{ "name": "b", "kms": kms('1') }, { "name": "a", "publicKey": P256 }]);
+        let policy = policy(&keys, 1);
+        let resolved = policy.trust_for(&image()).unwrap().resolve(&Source::default()).unwrap();
+        assert!(resolved.trust().keys.len() == 1 && resolved.unresolved.is_empty());
     }
 
     #[test]
