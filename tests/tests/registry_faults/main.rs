@@ -86,7 +86,7 @@ impl Case {
         let only_reads = requests.iter().all(|logged| logged.request.method == "GET");
         let good = verdict.code == code
             && verdict.reason.contains(words)
-            && reads.len() <= 16
+            && reads.len() <= 32
             && tokens.len() <= 2
             && only_reads;
         if good { Ok(()) } else { Err(format!("{verdict:?} in {:?}, {requests:#?}", outcome.wall)) }

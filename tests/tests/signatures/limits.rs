@@ -106,7 +106,7 @@ fn costly_keys_do_not_use_up_the_time() {
 }
 
 #[test]
-fn payloads_have_at_most_a_mebibyte() {
+fn payloads_have_at_most_64_kib() {
     let stage = Stage::default();
     let padded =
         |size: usize| format!("{}{}", stage.payload(), " ".repeat(size - stage.payload().len()));

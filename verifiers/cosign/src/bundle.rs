@@ -8,6 +8,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_oci::strict_json;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -45,6 +46,7 @@ struct Untrusted {
     media_type: String,
     verification_material: Box<RawValue>,
     dsse_envelope: Option<UntrustedEnvelope>,
+    message_signature: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +66,9 @@ struct UntrustedSig {
 #[serde(rename_all = "camelCase")]
 struct UntrustedMaterial {
     public_key: Option<UntrustedHint>,
+    certificate: Option<IgnoredAny>,
+    #[serde(rename = "x509CertificateChain")]
+    certificate_chain: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -81,8 +86,14 @@ impl UntrustedBundle {
         }
         let material: UntrustedMaterial = serde_json::from_str(bundle.verification_material.get())
             .map_err(|_| BundleError::Material)?;
+        // Of each kind a bundle has one; of two, two readers may take different ones.
+        let (None, None) = (material.certificate, material.certificate_chain) else {
+            return Err(BundleError::NoKey);
+        };
         let hint = material.public_key.ok_or(BundleError::NoKey)?.hint;
-        let envelope = bundle.dsse_envelope.ok_or(BundleError::NoEnvelope)?;
+        let (Some(envelope), None) = (bundle.dsse_envelope, bundle.message_signature) else {
+            return Err(BundleError::NoEnvelope);
+        };
         if envelope.payload_type != IN_TOTO {
             return Err(BundleError::PayloadType { found: envelope.payload_type });
         }
@@ -172,10 +183,10 @@ pub enum BundleError {
         found: String,
     },
     /// It signs a blob and not an image.
-    #[error("it has no dsseEnvelope")]
+    #[error("it does not hold a dsseEnvelope alone")]
     NoEnvelope,
     /// It was made with a certificate instead of a key.
-    #[error("it was not made with a key (no verificationMaterial.publicKey)")]
+    #[error("it was not made with a key alone (verificationMaterial.publicKey)")]
     NoKey,
     /// It signs something else than a statement.
     #[error("its payload is of type {found:?}, not {IN_TOTO:?}")]
@@ -244,6 +255,9 @@ mod tests {
             good.replace("v0.3", "v0.2"),
             good.replace("v0.3", "v0.4"),
             good.replace("publicKey", "certificate"),
+            good.replace("{\"publicKey\":", "{\"certificate\":{},\"publicKey\":"),
+            good.replace("{\"publicKey\":", "{\"x509CertificateChain\":{},\"publicKey\":"),
+            good.replace("\"dsseEnvelope\":", "\"messageSignature\":{},\"dsseEnvelope\":"),
             good.replace("publicKey", "x509CertificateChain"),
             good.replace("dsseEnvelope", "messageSignature"),
             good.replace(IN_TOTO, "application/json"),

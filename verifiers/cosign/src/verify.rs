@@ -1,22 +1,24 @@
 //! Is one of these signatures what the policy asks for?
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use civ_oci::{Digest, ImageId, RegistryRead, Repository};
+use civ_oci::{Digest, ImageId, RegistryRead, Repository, Selector};
 use civ_policy::cosign::Validity;
 use civ_policy::{Evidence, UtcTime};
 
-use crate::signatures::{Problem, StoredSignatures, Unreadable, UntrustedContent};
+use crate::signatures::{Place, Problem, StoredSignatures, Unreadable, UntrustedContent};
 use crate::transparency::{Form, Signed, TransparencyError, UntrustedProofs};
 use crate::{
     ClaimError, ImageStatement, PayloadError, SimpleSigning, Trust, TrustedKey, UntrustedSignature,
     check_claims, dsse,
 };
 
-/// The most checks of one key against one signature for one verdict. One of a P-521 key over
-/// something else takes about four milliseconds, those of RSA keys up to two.
+/// The most checks of one key against one signature for one verdict, under the `.sig` tag and again
+/// in referrers: a flood in one place must not hide what is in the other. One check of a P-521 key
+/// over something else takes about four milliseconds, those of RSA keys up to two.
 const CHECKS_MAX: usize = 500;
 
 /// Proof that enough trusted keys have signed an image. Made only by [`verify_signatures`].
@@ -57,8 +59,7 @@ pub fn verify_signatures<R: RegistryRead>(
     let affordable = (CHECKS_MAX / trust.keys.len().max(1)).max(1);
     for found in stored {
         let untrusted = match found {
-            Ok(untrusted) if tally.looked_at >= affordable => {
-                drop(untrusted);
+            Ok(untrusted) if *tally.looked_at_in(&untrusted.place) >= affordable => {
                 tally.left_out += 1;
                 continue;
             }
@@ -68,7 +69,7 @@ pub fn verify_signatures<R: RegistryRead>(
                 continue;
             }
         };
-        tally.looked_at += 1;
+        *tally.looked_at_in(&untrusted.place) += 1;
         match verify_one(trust, image, now, &untrusted) {
             Ok(key) => {
                 tally.signers.insert(key.name.clone());
@@ -92,30 +93,29 @@ fn verify_one<'policy>(
     now: UtcTime,
     untrusted: &UntrustedSignature,
 ) -> Result<&'policy TrustedKey, Rejection> {
-    let UntrustedSignature { signature, content, proofs, .. } = untrusted;
-    let key = match content {
-        UntrustedContent::SimpleSigning(payload) => {
-            let key = verify_with_any(trust, payload, signature)?;
-            // Only now is the payload worth parsing.
-            let claims = SimpleSigning::parse(payload)?;
-            check_claims(trust.statement, image, &claims.claims_about(&image.digest))?;
-            let form = Form::SimpleSigning;
-            let signed = Signed { key: &key.key, message: payload, signature, form };
-            check_time(trust, key, now, proofs, &signed)?;
-            key
-        }
+    let message: Cow<'_, [u8]> = match &untrusted.content {
+        UntrustedContent::SimpleSigning(payload) => Cow::Borrowed(payload),
         UntrustedContent::Bundle(bundle) => {
-            let payload = &bundle.payload;
-            let message = dsse::pre_authentication_encoding(dsse::IN_TOTO, payload);
-            let key = verify_with_any(trust, &message, signature)?;
-            let claims = ImageStatement::parse(payload)?;
-            check_claims(trust.statement, image, &claims.claims_about(&image.digest))?;
-            let form = Form::Dsse { payload };
-            let signed = Signed { key: &key.key, message: &message, signature, form };
-            check_time(trust, key, now, proofs, &signed)?;
-            key
+            Cow::Owned(dsse::pre_authentication_encoding(dsse::IN_TOTO, &bundle.payload))
         }
     };
+    let signature = &untrusted.signature;
+    let key = verify_with_any(trust, &message, signature)?;
+    // Only now is the payload worth parsing.
+    let form = match &untrusted.content {
+        UntrustedContent::SimpleSigning(payload) => {
+            let payload = SimpleSigning::parse(payload)?;
+            check_claims(trust.statement, image, &payload.claims_about(&image.digest))?;
+            Form::SimpleSigning
+        }
+        UntrustedContent::Bundle(bundle) => {
+            let statement = ImageStatement::parse(&bundle.payload)?;
+            check_claims(trust.statement, image, &statement.claims_about(&image.digest))?;
+            Form::Dsse { payload: &bundle.payload }
+        }
+    };
+    let signed = Signed { key: &key.key, message: &message, signature, form };
+    check_time(trust, key, now, &untrusted.proofs, &signed)?;
     Ok(key)
 }
 
@@ -157,7 +157,8 @@ struct Tally<E> {
     signers: BTreeSet<String>,
     closest: Option<Rejection>,
     fetch_failure: Option<E>,
-    looked_at: usize,
+    in_tag: usize,
+    in_referrers: usize,
     left_out: usize,
 }
 
@@ -167,13 +168,22 @@ impl<E> Default for Tally<E> {
             signers: BTreeSet::new(),
             closest: None,
             fetch_failure: None,
-            looked_at: 0,
+            in_tag: 0,
+            in_referrers: 0,
             left_out: 0,
         }
     }
 }
 
 impl<E: std::error::Error + 'static> Tally<E> {
+    /// How many signatures were looked at in places of this kind.
+    fn looked_at_in(&mut self, place: &Place) -> &mut usize {
+        match place.name {
+            Selector::Tag(_) => &mut self.in_tag,
+            Selector::Digest(_) => &mut self.in_referrers,
+        }
+    }
+
     fn pass_over(&mut self, unreadable: Unreadable<E>) {
         match unreadable {
             Unreadable::Registry(error) => {
@@ -191,13 +201,15 @@ impl<E: std::error::Error + 'static> Tally<E> {
     }
 
     fn into_error(self, trust: Trust<'_>, image: &ImageId) -> VerifyError<E> {
-        let Self { signers, closest, fetch_failure, looked_at, left_out } = self;
+        let Self { signers, closest, fetch_failure, in_tag, in_referrers, left_out } = self;
+        let looked_at = in_tag + in_referrers;
+        let closest = closest.map(Box::new);
         // What could not be read might have been the one that was missing: say so first.
         if let Some(error) = fetch_failure {
             return VerifyError::Registry(error);
         }
         if left_out > 0 {
-            return VerifyError::TooManySignatures { looked_at, left_out };
+            return VerifyError::TooManySignatures { looked_at, left_out, closest };
         }
         if !signers.is_empty() {
             return VerifyError::Threshold {
@@ -207,7 +219,7 @@ impl<E: std::error::Error + 'static> Tally<E> {
             };
         }
         match closest {
-            Some(closest) => VerifyError::Rejected { closest: Box::new(closest), looked_at },
+            Some(closest) => VerifyError::Rejected { closest, looked_at },
             None => VerifyError::Unsigned {
                 repository: trust.signature_repository(image).clone(),
                 digest: image.digest.clone(),
@@ -300,13 +312,16 @@ pub enum VerifyError<E: std::error::Error + 'static> {
     },
     /// Those looked at do not suffice, and there are more.
     #[error(
-        "limit reached: {looked_at} signatures do not suffice, and {left_out} more were not looked at; remove old ones"
+        "limit reached: {looked_at} signatures do not suffice, and {left_out} more were not looked at; remove old ones{}",
+        Closest(closest.as_deref())
     )]
     TooManySignatures {
         /// How many were looked at.
         looked_at: usize,
         /// How many were not.
         left_out: usize,
+        /// The failure of the one that came closest.
+        closest: Option<Box<Rejection>>,
     },
     /// There is no signature.
     #[error(
@@ -327,6 +342,17 @@ impl fmt::Display for Others {
         match self.0 {
             0 | 1 => Ok(()),
             looked_at => write!(f, " (the closest of {looked_at} signatures)"),
+        }
+    }
+}
+
+struct Closest<'a>(Option<&'a Rejection>);
+
+impl fmt::Display for Closest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(rejection) => write!(f, " (the closest: {rejection})"),
+            None => Ok(()),
         }
     }
 }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_oci::{
-    Descriptor, Digest, Document, ImageId, RegistryRead, Repository, Selector, StoredManifest, Tag,
-    media_type,
+    Descriptor, Digest, Document, ImageId, ReferrersPage, RegistryRead, Repository, Selector,
+    StoredManifest, Tag, media_type,
 };
 
 pub use self::referrers::{CREATED_ANNOTATION, PREDICATE_ANNOTATION};
@@ -44,8 +44,9 @@ pub const REFERRERS_MAX: usize = 100;
 pub const PAYLOAD_MAX: u64 = 64 << 10;
 /// The most distinct payloads fetched for one verdict, so that it stays within its requests.
 const PAYLOADS_FETCHED_MAX: usize = 4;
-/// The most referrers fetched for one verdict, for the same reason.
-const REFERRERS_FETCHED_MAX: usize = 4;
+/// The most referrers fetched for one verdict, for the same reason. Signers that attach one at every
+/// build leave many.
+const REFERRERS_FETCHED_MAX: usize = 8;
 /// The most pages of a list of referrers read.
 const PAGES_MAX: usize = 3;
 
@@ -88,7 +89,7 @@ pub struct StoredSignatures<'a, R: RegistryRead> {
     repository: &'a Repository,
     digest: &'a Digest,
     next_place: NextPlace,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Pending<R::Error>>,
     /// Payloads that several signatures sign, and `None` for one that could not be had.
     payloads: BTreeMap<Digest, Option<Arc<[u8]>>>,
     referrers_fetched: usize,
@@ -103,10 +104,10 @@ enum NextPlace {
 }
 
 #[derive(Debug)]
-enum Pending {
+enum Pending<E> {
     Layer(Place, Layer),
     Referrer(Descriptor),
-    Problem(Problem),
+    Unreadable(Unreadable<E>),
 }
 
 /// What takes the place of a signature that cannot be looked at.
@@ -153,6 +154,12 @@ pub enum Problem {
         place: Place,
         /// What should be there.
         expected: &'static str,
+    },
+    /// What should list the image's referrers does not.
+    #[error("signatures unreadable: the referrers of {place} are not listed as they should be")]
+    Referrers {
+        /// The image.
+        place: Place,
     },
     /// A payload or bundle is larger than civ reads.
     #[error("limit reached: payload of {size} bytes is larger than {limit}")]
@@ -205,7 +212,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
     fn open_signature_image(&mut self, place: Place, manifest: &StoredManifest) {
         let Some(layers) = sig_image::parse(manifest) else {
             let expected = "an image manifest";
-            self.pending.push_front(Pending::Problem(Problem::Place { place, expected }));
+            self.pending.push_front(Pending::Unreadable(Problem::Place { place, expected }.into()));
             return;
         };
         let none_is_good = layers.signatures.is_empty() && layers.malformed > 0;
@@ -213,53 +220,73 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             none_is_good.then(|| Problem::Layers { place: place.clone(), count: layers.malformed });
         let left_out = (layers.left_out > 0).then_some(Problem::LeftOut { count: layers.left_out });
         for problem in [left_out, malformed].into_iter().flatten() {
-            self.pending.push_front(Pending::Problem(problem));
+            self.pending.push_front(Pending::Unreadable(problem.into()));
         }
         for layer in layers.signatures {
             self.pending.push_front(Pending::Layer(place.clone(), layer));
         }
     }
 
+    /// What a list holds comes before what is wrong with it.
     fn open_referrers(&mut self) -> Result<(), R::Error> {
-        let mut listed = match self.registry.referrers(self.repository, self.digest, None)? {
-            Some(first) => self.read_pages(first)?,
-            None => self.read_referrers_tag()?,
+        let mut listed = Referrers::default();
+        let unreadable = match self.registry.referrers(self.repository, self.digest, None)? {
+            Some(first) => self.read_pages(first, &mut listed).err(),
+            None => self.read_referrers_tag(&mut listed)?,
         };
-        listed.sort();
-        self.pending.extend(listed.candidates.into_iter().map(Pending::Referrer));
-        if listed.left_out > 0 {
-            let problem = Problem::LeftOut { count: listed.left_out };
-            self.pending.push_back(Pending::Problem(problem));
+        let left_out = listed.left_out;
+        let referrers = listed.in_order().into_iter().map(Pending::Referrer);
+        self.pending.extend(referrers);
+        let left_out = (left_out > 0).then(|| Problem::LeftOut { count: left_out }.into());
+        let unreadable = [left_out, unreadable].into_iter().flatten();
+        self.pending.extend(unreadable.map(Pending::Unreadable));
+        Ok(())
+    }
+
+    fn read_pages(
+        &self,
+        first: ReferrersPage,
+        listed: &mut Referrers,
+    ) -> Result<(), Unreadable<R::Error>> {
+        let mut page = first;
+        for number in 1.. {
+            let referrers = referrers::parse(&page.bytes).ok_or_else(|| self.no_list())?;
+            listed.extend(referrers);
+            let Some(next) = page.next else { break };
+            // There is at least one more in a page that is not read.
+            if number == PAGES_MAX {
+                listed.left_out += 1;
+                break;
+            }
+            let found = self.registry.referrers(self.repository, self.digest, Some(&next));
+            page = found.map_err(Unreadable::Registry)?.ok_or_else(|| self.no_list())?;
         }
         Ok(())
     }
 
-    fn read_pages(&self, first: civ_oci::ReferrersPage) -> Result<Referrers, R::Error> {
-        let mut listed = Referrers::default();
-        let mut page = Some(first);
-        for _ in 0..PAGES_MAX {
-            let Some(current) = page else { return Ok(listed) };
-            if let Some(referrers) = referrers::parse(&current.bytes) {
-                listed.extend(referrers);
-            }
-            page = match current.next {
-                Some(next) => self.registry.referrers(self.repository, self.digest, Some(&next))?,
-                None => None,
-            };
-        }
-        // There is at least one more in a page that was not read.
-        listed.left_out += usize::from(page.is_some());
-        Ok(listed)
-    }
-
     /// cosign puts a copy of the image itself under this tag, which then lists no referrers.
-    fn read_referrers_tag(&self) -> Result<Referrers, R::Error> {
+    fn read_referrers_tag(
+        &self,
+        listed: &mut Referrers,
+    ) -> Result<Option<Unreadable<R::Error>>, R::Error> {
         let tag = Selector::Tag(Tag::of_referrers(self.digest));
         let index = self.registry.manifest(self.repository, &tag)?;
         let index = index
             .filter(|index| media_type::essence(&index.media_type) == media_type::OCI_INDEX)
             .filter(|index| index.digest != *self.digest);
-        Ok(index.and_then(|index| referrers::parse(&index.bytes)).unwrap_or_default())
+        let Some(index) = index else { return Ok(None) };
+        match referrers::parse(&index.bytes) {
+            Some(referrers) => {
+                listed.extend(referrers);
+                Ok(None)
+            }
+            None => Ok(Some(self.no_list())),
+        }
+    }
+
+    fn no_list(&self) -> Unreadable<R::Error> {
+        let place = self.place(Selector::Digest(self.digest.clone()));
+        Problem::Referrers { place }.into()
     }
 
     /// Fetches a referrer. One that holds a bundle is a signature; one that holds an image of
@@ -374,7 +401,7 @@ impl<R: RegistryRead> Iterator for StoredSignatures<'_, R> {
             let read = match self.pending.pop_front() {
                 Some(Pending::Layer(place, layer)) => self.read_layer(place, layer),
                 Some(Pending::Referrer(referrer)) => self.open_referrer(&referrer),
-                Some(Pending::Problem(problem)) => Err(problem.into()),
+                Some(Pending::Unreadable(unreadable)) => Err(unreadable),
                 None => {
                     let (place, after) = match self.next_place {
                         NextPlace::SignatureTag => {

@@ -4,6 +4,7 @@
 //! anybody who may push can write. So it only proposes what to fetch, by digest, and in which order.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::fmt;
 
 use civ_oci::{Descriptor, media_type, strict_json};
@@ -49,13 +50,25 @@ impl Referrers {
     }
 
     /// In the order in which they are worth fetching: those that say that they are signatures
-    /// first, and of these the newest.
-    pub(super) fn sort(&mut self) {
-        self.candidates.sort_by_cached_key(|candidate| {
+    /// first, and of these the newest and the oldest in turn. Neither many later ones nor a date
+    /// that somebody made up can put the first one last.
+    pub(super) fn in_order(self) -> Vec<Descriptor> {
+        let of = |candidate: &Descriptor| {
             let stated = candidate.annotations.contains_key(PREDICATE_ANNOTATION);
-            let created = candidate.annotations.get(CREATED_ANNOTATION).cloned();
-            Reverse((stated, created))
-        });
+            Reverse((stated, candidate.annotations.get(CREATED_ANNOTATION).cloned()))
+        };
+        let mut candidates = self.candidates;
+        candidates.sort_by_cached_key(of);
+        let mut left = VecDeque::from(candidates);
+        let mut ordered = Vec::with_capacity(left.len());
+        while let Some(newest) = left.pop_front() {
+            ordered.push(newest);
+            let stated = |one: &Descriptor| one.annotations.contains_key(PREDICATE_ANNOTATION);
+            let ends = left.front().is_none_or(|next| !stated(next));
+            let oldest = if ends { None } else { left.iter().rposition(stated) };
+            ordered.extend(oldest.and_then(|index| left.remove(index)));
+        }
+        ordered
     }
 
     fn add(&mut self, candidate: Descriptor) {
@@ -130,15 +143,13 @@ mod tests {
 
     fn parsed(manifests: &[Value]) -> Referrers {
         let index = json!({ "schemaVersion": 2, "manifests": manifests });
-        let mut referrers = parse(index.to_string().as_bytes()).unwrap();
-        referrers.sort();
-        referrers
+        parse(index.to_string().as_bytes()).unwrap()
     }
 
     #[test]
     fn proposes_what_may_be_a_signature_and_the_likeliest_first() {
         let signed = |created: &str| json!({ PREDICATE_ANNOTATION: SIGN_PREDICATE, CREATED_ANNOTATION: created });
-        let (old, new) = (signed("2026-01-01T00:00:00Z"), signed("2026-02-01T00:00:00Z"));
+        let [old, between, new] = ["2026-01-01", "2026-01-15", "2026-02-01"].map(signed);
         let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
         let attestation = json!({ PREDICATE_ANNOTATION: "https://slsa.dev/provenance/v1" });
         let found = parsed(&[
@@ -147,14 +158,16 @@ mod tests {
             descriptor("application/spdx+json", &json!({})),
             descriptor(bundle, &attestation),
             descriptor(bundle, &json!({ "silent": "" })),
+            descriptor(bundle, &between),
             descriptor(bundle, &old),
             descriptor(bundle, &new),
             descriptor("", &json!({ "a child of an image index": "" })),
         ]);
         let digest =
             |annotations: &Value| civ_oci::Digest::sha256(annotations.to_string().as_bytes());
-        let order: Vec<_> = found.candidates.iter().map(|found| found.digest.clone()).collect();
-        assert_eq!(order, [digest(&new), digest(&old), digest(&json!({ "silent": "" }))]);
+        let order: Vec<_> = found.in_order().into_iter().map(|found| found.digest).collect();
+        let silent = json!({ "silent": "" });
+        assert_eq!(order, [&new, &old, &between, &silent].map(digest));
     }
 
     #[test]

@@ -147,11 +147,12 @@ impl Log {
             })?;
         let info =
             SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| refuse(KeyError::Malformed))?;
+        // A log's key is held to what a signer's is, small-order points included.
+        let key = PublicKey::from_spki_der(&der).map_err(refuse)?;
         let key = if info.algorithm.oid == ED25519_KEY {
-            let point = info.subject_public_key.as_bytes().filter(|point| point.len() == 32);
+            let point = info.subject_public_key.as_bytes();
             LogKey::Ed25519(point.ok_or_else(|| refuse(KeyError::Malformed))?.to_vec())
         } else {
-            let key = PublicKey::from_spki_der(&der).map_err(refuse)?;
             if info.algorithm.oid != EC_PUBLIC_KEY {
                 let kind = key.to_string();
                 return Err(TransparencyPolicyError::LogKeyKind { number, kind });
