@@ -146,7 +146,7 @@ fn a_page_counts_whatever_is_wrong_with_the_next() {
             let first = Response::new(200)
                 .with_header("Content-Type", image::INDEX)
                 .with_header("Link", format!("<{next}>; rel=\"next\""))
-                .with_body(index(&stage).into());
+                .with_body(index(&stage));
             let list = |action| Fault::new(action).path_contains("/referrers/");
             stage.registry.fault(list(Action::Answer(first)).first(1));
             stage.registry.fault(list(Action::Answer(Response::new(404))));
@@ -192,12 +192,12 @@ fn a_flood_under_the_tag_hides_no_bundle() {
     let stage = Stage::default();
     let keys: Vec<_> = (0..6).map(|_| Key::generate(Kind::P256)).collect();
     let names: Vec<_> = (0..6).map(|number| format!("k{number}")).collect();
-    let named: Vec<_> = names.iter().map(String::as_str).zip(&keys).collect();
+    let trusted: Vec<_> = names.iter().map(String::as_str).zip(&keys).collect();
     stage.publish(&vec![stage.honest(&ATTACKER).inline(); 100]);
     let limit = "limit reached: 83 signatures do not suffice, and 17 more were not looked at";
-    stage.ask(&stage.statement(&named)).expect("100 checks of six keys", 1, limit);
+    stage.ask(&stage.statement(&trusted)).expect("100 checks of six keys", 1, limit);
     stage.attach(&signed_bundle(&keys[5], &statement(&stage.image.digest, "{}")));
-    stage.ask(&stage.statement(&named)).expect("a bundle beside them", 0, "signed by");
+    stage.ask(&stage.statement(&trusted)).expect("a bundle beside them", 0, "signed by");
 }
 
 #[test]
