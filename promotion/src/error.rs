@@ -74,7 +74,7 @@ impl fmt::Display for Step {
             Self::Resolve => f.write_str("cannot find the image"),
             Self::Sign => f.write_str("cannot sign"),
             Self::Tag => f.write_str("cannot set the tag"),
-            Self::Verify => f.write_str("not published, the gate would refuse it"),
+            Self::Verify => f.write_str("signed, and the gate would refuse it; no tag was set"),
             Self::WriteManifest => f.write_str("cannot write the manifest"),
             Self::WriteSignature => f.write_str("cannot write the signature"),
         }
@@ -141,6 +141,9 @@ pub enum Cause {
     /// A key of the policy is in KMS alone, and cannot be had.
     #[error("{0}")]
     TrustedKey(Box<UnresolvedKey<SignerError>>),
+    /// The registry says that there is nothing to delete, and there is.
+    #[error("the registry answers that there is no such tag, and goes on to serve it")]
+    StillThere,
     /// More, larger or deeper than any real image.
     #[error("the image is made of more manifests than civ copies")]
     TooManyManifests,
@@ -230,7 +233,9 @@ impl Error {
             ),
             Cause::NoTagOrDigest => Some("name one, such as :1.0 or @sha256:…"),
             Cause::DestinationNeedsTag => Some("name it as registry/repository:tag"),
-            Cause::SignatureImage(_) => Some("delete the image's tag sha256-….sig, and sign again"),
+            Cause::SignatureImage(_) => Some(
+                "look at it with civ tree; deleting the tag sha256-….sig removes everybody's signatures there",
+            ),
             _ => None,
         }
     }

@@ -1,13 +1,13 @@
 //! Deleting what is attached to an image, and never the image.
 //!
 //! A tag is deleted as a tag, which leaves whatever it names. Some registries delete manifests only:
-//! then the manifest goes, but not one that can be run, whoever put a tag on it. A referrer goes
-//! only if its own manifest says that it refers to the image: a list can be written by anybody who
-//! may push.
+//! then the manifest goes if it holds nothing but signatures of this image, whoever put a tag on it. A
+//! referrer goes only if its own manifest says that it refers to the image: a list can be written by
+//! anybody who may push.
 
 use civ_oci::{Digest, ImageId, Selector, Tag};
 
-use super::{Attached, Attachment, AttachmentKind};
+use super::{Attached, Attachment, AttachmentKind, Problem};
 use crate::error::{Cause, Error, Step};
 use crate::plan::reference;
 use crate::referrers::ListedBy;
@@ -50,7 +50,7 @@ impl Attached {
 
 impl Attachment {
     fn may_go(&self) -> bool {
-        self.tag.is_some() || self.is_expendable
+        self.is_expendable || (self.tag.is_some() && self.problem != Some(Problem::Image))
     }
 }
 
@@ -90,8 +90,15 @@ async fn delete_tag(
     tag: &Tag,
     expendable: Option<&Digest>,
 ) -> Result<(), Cause> {
-    match (target.delete_manifest(&Selector::Tag(tag.clone())).await, expendable) {
-        (Ok(_), _) => Ok(()),
+    let name = Selector::Tag(tag.clone());
+    match (target.delete_manifest(&name).await, expendable) {
+        (Ok(true), _) => Ok(()),
+        // Some say so of a tag that they do not delete.
+        (Ok(false), manifest) => match (target.read().find_digest(&name).await?, manifest) {
+            (None, _) => Ok(()),
+            (Some(_), Some(manifest)) => delete_manifest(target, manifest).await,
+            (Some(_), None) => Err(Cause::StillThere),
+        },
         (Err(error), Some(manifest)) if matches!(error.status(), Some(400 | 405)) => {
             delete_manifest(target, manifest).await
         }

@@ -218,6 +218,8 @@ impl Attachment {
             let predicate = manifest.annotations.get(PREDICATE_ANNOTATION);
             self.kind = kind_of(&self.untrusted_type, predicate.map(String::as_str));
         }
+        let has_signatures_only = !manifest.layers.is_empty()
+            && manifest.layers.iter().all(|layer| layer.media_type == media_type::SIMPLE_SIGNING);
         if self.kind == AttachmentKind::Signature && self.problem.is_none() {
             match signatures::read(source, image, &manifest.layers, keys).await {
                 Ok(signatures) => self.signatures = signatures,
@@ -226,6 +228,15 @@ impl Attachment {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        if self.tag.is_some() {
+            // Anybody who may push can put such a tag on anything: another image's signatures, a
+            // chart, a bill of materials that two images share.
+            let is_about_image =
+                |one: &FoundSignature| one.said.as_ref().is_some_and(|said| said.is_about_image);
+            self.is_expendable &= has_signatures_only
+                && self.signatures.len() == manifest.layers.len()
+                && self.signatures.iter().all(is_about_image);
         }
         Ok(())
     }

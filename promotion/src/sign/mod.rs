@@ -111,6 +111,8 @@ pub enum Obstacle {
     NoSignatureTag,
     /// The tag for the list of referrers names something else.
     ReferrersTagTaken,
+    /// What the `.sig` tag names takes no further signature.
+    SignatureTagTaken,
 }
 
 impl Formats {
@@ -147,8 +149,11 @@ pub async fn look(
     let legacy = async {
         match Legacy::new(&subject.image, signing.annotations, signer)? {
             None => Ok(State::LeftOut(Obstacle::NoSignatureTag)),
-            Some(legacy) if legacy.is_there(target).await? => Ok(State::Present),
-            Some(_) => Ok(State::Missing),
+            Some(legacy) => match legacy.is_there(target).await {
+                Ok(true) => Ok(State::Present),
+                Ok(false) => Ok(State::Missing),
+                Err(error) => left_out(error, signing.formats),
+            },
         }
     };
     let bundle = async {
@@ -178,8 +183,10 @@ pub async fn sign(
         let Some(legacy) = Legacy::new(&subject.image, signing.annotations, signer)? else {
             return Ok(State::LeftOut(Obstacle::NoSignatureTag));
         };
-        if legacy.is_there(target).await? {
-            return Ok(State::Present);
+        match legacy.is_there(target).await {
+            Ok(true) => return Ok(State::Present),
+            Ok(false) => {}
+            Err(error) => return left_out(error, signing.formats),
         }
         match legacy.add(target).await {
             Ok(true) => Ok(State::Added),
@@ -289,6 +296,9 @@ fn obstacle_to_all(signatures: &Signatures) -> Option<Obstacle> {
 fn left_out(error: Error, formats: Formats) -> Result<State, Error> {
     match *error.cause {
         Cause::Obstacle(obstacle) if formats == Formats::Both => Ok(State::LeftOut(obstacle)),
+        Cause::SignatureImage(_) if formats == Formats::Both => {
+            Ok(State::LeftOut(Obstacle::SignatureTagTaken))
+        }
         _ => Err(error),
     }
 }
@@ -325,6 +335,9 @@ impl fmt::Display for Obstacle {
             Self::ReferrersTagTaken => {
                 "the registry lists no referrers, and the tag for such a list holds something else \
                  (cosign copy puts the image there)"
+            }
+            Self::SignatureTagTaken => {
+                "what the signature tag names takes no further signature (civ tree shows it)"
             }
         })
     }

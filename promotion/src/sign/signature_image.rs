@@ -12,7 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use civ_cosign::PublicKey;
 use civ_cosign::signatures::{SIGNATURE_ANNOTATION, SIGNATURES_MAX};
-use civ_oci::{Descriptor, Digest, Document, DocumentError, StoredManifest, media_type};
+use civ_oci::manifest::MANIFEST_MAX;
+use civ_oci::strict_json::{self, JsonError};
+use civ_oci::{Descriptor, Digest, StoredManifest, media_type};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,6 +37,9 @@ struct Manifest {
     subject: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     artifact_type: Option<Box<RawValue>>,
+    /// An index has these.
+    #[serde(default, skip_serializing)]
+    manifests: Option<IgnoredAny>,
 }
 
 /// A layer that says that `signature` signs `payload`.
@@ -45,10 +51,12 @@ pub(super) fn layer(payload: &[u8], signature: &[u8]) -> Result<Entry, Signature
 
 /// The layers of `stored`, in order.
 pub(super) fn layers(stored: &StoredManifest) -> Result<Vec<Entry>, SignatureImageError> {
-    let described = described(stored)?;
-    let manifest: Manifest = serde_json::from_slice(&stored.bytes)?;
-    let entry = |(layer, text)| Entry { key: key_of(&layer), text };
-    Ok(described.into_iter().zip(manifest.layers).map(entry).collect())
+    let entry = |text: Box<RawValue>| match describe(&text) {
+        Some(layer) => Entry { key: key_of(&layer), text },
+        // An odd one, which verifiers pass over. It is not for a signer to take it away.
+        None => Entry { key: text.get().to_owned(), text },
+    };
+    Ok(read(stored)?.layers.into_iter().map(entry).collect())
 }
 
 /// An image with these layers, otherwise like `base`.
@@ -62,13 +70,16 @@ pub(super) fn render(
     let mut manifest = base.map_or_else(|| Ok(Manifest::new()), read)?;
     manifest.layers = layers.iter().map(|layer| layer.text.clone()).collect();
     // Payloads are not compressed, so the digests of layers are their diff IDs as well.
-    let digest =
-        |layer: &Entry| serde_json::from_str(layer.text.get()).map(|l: Descriptor| l.digest);
-    let diff_ids = layers.iter().map(digest).collect::<Result<_, _>>()?;
+    let digest = |layer: &Entry| describe(&layer.text).map(|layer| layer.digest);
+    let diff_ids = layers.iter().filter_map(digest).collect();
     let config_bytes = serde_json::to_vec(&Configuration::of(diff_ids))?;
     manifest.config = Descriptor::of(&manifest.config.media_type, &config_bytes);
+    let bytes = serde_json::to_vec(&manifest)?;
+    if bytes.len() as u64 > MANIFEST_MAX {
+        return Err(SignatureImageError::TooLarge { limit: MANIFEST_MAX });
+    }
     Ok(Rendered {
-        bytes: serde_json::to_vec(&manifest)?,
+        bytes,
         media_type: manifest.media_type,
         blobs: vec![(manifest.config, config_bytes)],
     })
@@ -83,13 +94,14 @@ pub(super) fn holds(
     key: &PublicKey,
 ) -> Result<bool, SignatureImageError> {
     let payload = Payload::new(payload);
-    Ok(described(stored)?.iter().any(|layer| payload.is_signed_by(layer, key)))
+    let layers = read(stored)?.layers;
+    let mut described = layers.iter().filter_map(|layer| describe(layer));
+    Ok(described.any(|layer| payload.is_signed_by(&layer, key)))
 }
 
 /// Whether this layer is such a signature.
 pub(super) fn is_signature(layer: &RawValue, payload: &[u8], key: &PublicKey) -> bool {
-    let layer = serde_json::from_str(layer.get());
-    layer.is_ok_and(|layer| Payload::new(payload).is_signed_by(&layer, key))
+    describe(layer).is_some_and(|layer| Payload::new(payload).is_signed_by(&layer, key))
 }
 
 struct Payload<'a> {
@@ -129,22 +141,28 @@ impl Manifest {
             annotations: None,
             subject: None,
             artifact_type: None,
+            manifests: None,
         }
     }
 }
 
 fn read(stored: &StoredManifest) -> Result<Manifest, SignatureImageError> {
-    let mut manifest: Manifest = serde_json::from_slice(&stored.bytes)?;
+    let declared = media_type::essence(&stored.media_type);
+    if ![media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST].contains(&declared) {
+        return Err(SignatureImageError::NoManifest);
+    }
+    let mut manifest: Manifest = strict_json::from_slice(&stored.bytes)?;
+    let agrees = manifest.media_type.is_empty() || manifest.media_type == declared;
+    if manifest.schema_version != 2 || !agrees || manifest.manifests.is_some() {
+        return Err(SignatureImageError::NoManifest);
+    }
     // The body may leave its type to the registry; what is written says it.
-    media_type::essence(&stored.media_type).clone_into(&mut manifest.media_type);
+    declared.clone_into(&mut manifest.media_type);
     Ok(manifest)
 }
 
-fn described(stored: &StoredManifest) -> Result<Vec<Descriptor>, SignatureImageError> {
-    match stored.parse()? {
-        Document::Manifest(manifest) => Ok(manifest.layers),
-        Document::Index(_) => Err(SignatureImageError::Index),
-    }
+fn describe(layer: &RawValue) -> Option<Descriptor> {
+    serde_json::from_str(layer.get()).ok()
 }
 
 /// The configuration as go-containerregistry writes it for an image without one.
@@ -190,21 +208,27 @@ impl Configuration {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureImageError {
-    /// What the tag holds is not a manifest.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
     /// The gate would not look at one more.
     #[error("there are {limit} signatures already, and verifiers look at no more")]
     Full {
         /// The most there may be.
         limit: usize,
     },
-    /// What the tag holds is an index.
-    #[error("the signature tag holds an index, not signatures")]
-    Index,
-    /// What the tag holds is not a manifest that can be written again.
+    /// What the tag holds is not JSON as civ accepts it.
     #[error("the signature tag holds a manifest that cannot be added to: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] JsonError),
+    /// What the tag holds is not an image manifest.
+    #[error("the signature tag holds an index or something else, not signatures")]
+    NoManifest,
+    /// It would be larger than anybody reads.
+    #[error("with one more signature the manifest would be larger than {limit} bytes")]
+    TooLarge {
+        /// The most there may be, in bytes.
+        limit: u64,
+    },
+    /// It cannot be written as JSON.
+    #[error("the manifest cannot be written: {0}")]
+    Write(#[from] serde_json::Error),
 }
 
 #[cfg(test)]
@@ -308,13 +332,27 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_layer_stays_and_keeps_nobody_from_signing() {
+        let key = LocalKey::from_pem(include_bytes!("../../tests/data/p256.pem")).unwrap();
+        let first = append(None, &key.sign(PAYLOAD).unwrap()).unwrap();
+        let odd = r#"{"digest":"odd","note":[1]}"#;
+        let with_odd =
+            text(&first.bytes).replacen("\"layers\":[", &format!("\"layers\":[{odd},"), 1);
+        let with_odd = StoredManifest { bytes: with_odd.into_bytes(), ..stored(&first) };
+        assert!(holds(&with_odd, PAYLOAD, key.public_key()).unwrap());
+        let second = append(Some(&with_odd), b"another").unwrap();
+        assert!(text(&second.bytes).contains(odd));
+        assert_eq!(layers(&stored(&second)).unwrap().len(), 3);
+    }
+
+    #[test]
     fn refuses_what_it_cannot_add_to() {
         let index = StoredManifest {
             media_type: media_type::OCI_INDEX.to_owned(),
             digest: Digest::sha256(b""),
             bytes: br#"{"schemaVersion":2,"manifests":[]}"#.to_vec(),
         };
-        assert!(matches!(append(Some(&index), b""), Err(SignatureImageError::Index)));
+        assert!(matches!(append(Some(&index), b""), Err(SignatureImageError::NoManifest)));
         let full: Vec<_> = (0..=SIGNATURES_MAX)
             .map(|n| layer(PAYLOAD, n.to_string().as_bytes()).unwrap())
             .collect();

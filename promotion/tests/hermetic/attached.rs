@@ -148,25 +148,65 @@ async fn a_list_that_names_other_images_deletes_none_of_them() {
 }
 
 #[tokio::test]
-async fn a_tag_on_an_image_goes_without_the_image() {
+async fn an_image_with_such_a_tag_is_left_alone_and_so_is_the_tag() {
     let setup = Setup::of(&SmallImage::new("tagged", "linux/amd64"));
     let index = SmallIndex::new("production").seed_into(&setup.source, "team/app", "prod");
     let stem = setup.digest.as_tag_stem();
     setup.source.tag("team/app", &stem, &setup.digest);
     setup.source.tag("team/app", &format!("{stem}.sig"), &setup.digest);
     setup.source.tag("team/app", &format!("{stem}.att"), &index);
-    // Such a registry would delete the image for the tag.
-    let by_tag =
-        Fault::new(Action::status(405)).method("DELETE").path_contains("/manifests/sha256-");
-    setup.source.fault(by_tag);
-    let error = clean(&setup, Wanted::All).await.unwrap_err();
-    assert!(matches!(*error.cause, Cause::Undeletable(_)), "{error}");
-    setup.source.clear_faults();
+    setup.source.clear_requests();
     clean(&setup, Wanted::All).await.unwrap();
-    for tag in ["v1", "prod", &stem] {
+    assert_eq!(setup.source.count_requests("DELETE", ""), 0);
+    for tag in ["v1", "prod", &stem, &format!("{stem}.sig")] {
+        assert!(setup.source.manifest("team/app", tag).is_some(), "{tag}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_of_this_image_alone_never_goes_by_digest() {
+    let setup = Setup::of(&SmallImage::new("shared", "linux/amd64"));
+    sign(&setup, &setup.signer).await;
+    let stem = setup.digest.as_tag_stem();
+    // Another image's signatures, and a bill of materials that another image has, too.
+    let other = setup.source.manifest("team/app", &format!("{stem}.sig")).unwrap();
+    let other = String::from_utf8(other.bytes.to_vec()).unwrap().replace("data", "gone");
+    let other =
+        setup.source.put_manifest("team/app", Some("other"), media_type::OCI_MANIFEST, other);
+    let payload = setup.source.put_blob("team/app", *b"{}");
+    let chart = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"x/y","size":2,"digest":"{payload}"}},"layers":[{{"mediaType":"application/vnd.cncf.helm.chart.content.v1.tar+gzip","size":2,"digest":"{payload}"}}]}}"#
+    );
+    let chart =
+        setup.source.put_manifest("team/app", Some("chart"), media_type::OCI_MANIFEST, chart);
+    setup.source.tag("team/app", &format!("{stem}.att"), &chart);
+    setup.source.tag("team/app", &format!("{stem}.sbom"), &other);
+    let by_tag = |request: &civ_embedded_registry::Request| !request.path.contains("sha256:");
+    setup.source.fault(Fault::new(Action::status(405)).method("DELETE").when(by_tag));
+    for kind in [AttachmentKind::Attestation, AttachmentKind::Sbom] {
+        let error = clean(&setup, Wanted::Kind(kind)).await.unwrap_err();
+        assert!(matches!(*error.cause, Cause::Undeletable(_)), "{error}");
+    }
+    clean(&setup, Wanted::Kind(AttachmentKind::Signature)).await.unwrap();
+    for tag in ["chart", "other"] {
         assert!(setup.source.manifest("team/app", tag).is_some(), "{tag}");
     }
     assert!(setup.source.manifest("team/app", &format!("{stem}.sig")).is_none());
+}
+
+#[tokio::test]
+async fn a_tag_that_is_said_to_be_gone_and_is_not_is_not_called_deleted() {
+    let setup = Setup::of(&SmallImage::new("still there", "linux/amd64"));
+    let stem = setup.digest.as_tag_stem();
+    let blob = setup.source.put_blob("team/app", *b"{}");
+    let sbom = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"x/y","size":2,"digest":"{blob}"}},"layers":[]}}"#
+    );
+    let tag = format!("{stem}.sbom");
+    setup.source.put_manifest("team/app", Some(&tag), media_type::OCI_MANIFEST, sbom);
+    setup.source.fault(Fault::new(Action::status(404)).method("DELETE"));
+    let error = clean(&setup, Wanted::Kind(AttachmentKind::Sbom)).await.unwrap_err();
+    assert!(matches!(*error.cause, Cause::StillThere), "{error}");
 }
 
 #[tokio::test]

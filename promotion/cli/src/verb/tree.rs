@@ -222,7 +222,9 @@ impl Signature {
             annotations: said.annotations.clone(),
         });
         let format = found.format.to_string();
-        Self { format, verified: key.is_some(), key, untrusted_signer, claims }
+        let is_about_image = found.said.as_ref().is_some_and(|said| said.is_about_image);
+        let verified = key.is_some() && is_about_image;
+        Self { format, verified, key, untrusted_signer, claims }
     }
 
     fn line(&self) -> String {
