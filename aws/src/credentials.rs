@@ -195,9 +195,12 @@ pub enum CredentialsError {
         /// The one that is not.
         missing: &'static str,
     },
+    /// The metadata service is switched off.
+    #[error("no AWS credentials: the instance metadata service answered 403; enable it")]
+    MetadataDisabled,
     /// The metadata service can be reached, and its answer to the first request does not arrive.
     #[error(
-        "no AWS credentials: the instance metadata service gives no token; enable it, and raise its hop limit if this runs in a container (HttpPutResponseHopLimit)"
+        "no AWS credentials: the instance metadata service gives no token; raise its hop limit if this runs in a container (HttpPutResponseHopLimit)"
     )]
     NoMetadataToken,
     /// The instance has no role.

@@ -234,7 +234,7 @@ fn the_metadata_service_is_asked_in_its_second_version_only() {
 
     // No token, no further question: not even one of the first version.
     let ((found, requests), asked) = with(|_| (403, String::new()));
-    assert!(assert_fails(found, "HttpPutResponseHopLimit").is_outage());
+    assert!(!assert_fails(found, "metadata service answered 403; enable it").is_outage());
     assert_eq!((requests, &*asked[0].line), (1, "PUT /latest/api/token"));
     let ((found, requests), _) = with(|_| (404, String::new()));
     assert_fails(found, "the instance metadata service answered 404");

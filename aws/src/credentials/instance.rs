@@ -29,6 +29,7 @@ pub(super) fn ask(
         // The answer to this request alone is lost if there are too many hops.
         Err(NetworkError::NoAnswer) => return Err(CredentialsError::NoMetadataToken),
         Err(source) => return Err(unreachable(source)),
+        Ok(answer) if answer.status == 403 => return Err(CredentialsError::MetadataDisabled),
         Ok(answer) if answer.status != 200 => return Err(refused(answer.status)),
         Ok(answer) => word(answer.body)?,
     };

@@ -38,7 +38,14 @@ fn dropping_ends_all_threads() {
     clients[1].write("POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 9\r\n\r\n1");
     assert_eq!(registry_threads(), 6);
     drop(registry);
-    assert_eq!(registry_threads(), 0);
+    // A thread that has been joined may be listed for a moment more.
+    for _ in 0..500 {
+        if registry_threads() == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} threads go on", registry_threads());
 }
 
 #[test]

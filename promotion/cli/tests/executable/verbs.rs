@@ -216,7 +216,7 @@ fn stopped_by_the_user_nothing_is_tagged_and_the_same_command_goes_on() {
 fn memory_does_not_grow_with_the_layers() {
     // More than the process may have, all at once.
     let registry = Registry::start().unwrap();
-    let image = LargeImage::new("flat", 5, 8 << 20);
+    let image = LargeImage::new("flat", 5, 24 << 20);
     image.seed_into(&registry, "team/app", "v1");
     let target = Registry::start().unwrap();
     let source = format!("{}/team/app:v1", registry.host());
@@ -236,7 +236,8 @@ fn memory_does_not_grow_with_the_layers() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert!(child.wait().unwrap().success());
-    assert!((1..20 * 1024).contains(&peak_kib), "{peak_kib} KiB");
+    // Half of the image. Where the writing lags behind the reading, buffers are full.
+    assert!((1..60 * 1024).contains(&peak_kib), "{peak_kib} KiB");
 }
 
 #[test]
