@@ -12,6 +12,7 @@ use crate::demo::Demo;
 use crate::failure::Failure;
 use crate::output::Format as OutputForm;
 use crate::verb::clean::Clean;
+use crate::verb::policy::PolicyVerb;
 use crate::verb::tree::Tree;
 use crate::verb::triangulate::Triangulate;
 
@@ -230,37 +231,6 @@ pub(crate) struct PublicKey {
     /// The signing key: awskms://… or a private key in a PEM file, cosign's included.
     #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
     pub(crate) key: String,
-}
-
-/// What can be done with a trust policy.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyVerb {
-    /// Write the public keys of KMS keys into a trust policy, so that nodes ask AWS nothing.
-    ///
-    /// For each key with "kms" and without "publicKey", AWS KMS is asked with your credentials and
-    /// "publicKey" is added. The rest of the file stays as it is, byte for byte; the file is replaced
-    /// at once, and only by a policy that the gate accepts.
-    #[command(after_help = "Examples:
-  civ policy pin trustpolicy.json
-  civ policy pin trustpolicy.json --refresh --dry-run")]
-    Pin(Pin),
-}
-
-/// Arguments of `policy pin`.
-#[derive(Debug, Args)]
-pub(crate) struct Pin {
-    /// The trust policy of cosign-image-verifier.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    /// Ask for pinned keys too, and replace those that KMS no longer gives.
-    #[arg(long)]
-    pub(crate) refresh: bool,
-    /// Show what would be done, and write nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// The form of the result.
-    #[arg(short, long, value_enum, default_value_t = OutputForm::Text)]
-    pub(crate) output: OutputForm,
 }
 
 /// What civ does with keys.

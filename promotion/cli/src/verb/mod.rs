@@ -13,7 +13,7 @@ use civ_policy::file::POLICY_MAX;
 use civ_promotion::{Client, Credentials, Progress, Retry, Signer, promote as promotion};
 use tokio::runtime::Runtime;
 
-use crate::args::{Cli, KeyVerb, PolicyVerb, Verb};
+use crate::args::{Cli, KeyVerb, Verb};
 use crate::draw;
 use crate::failure::{self, Exit, Failure};
 use crate::output::Format;
@@ -22,7 +22,7 @@ use crate::password::EnvironmentOrTerminal;
 pub(crate) mod clean;
 mod key;
 mod manual;
-mod policy;
+pub(crate) mod policy;
 mod promote;
 mod public_key;
 mod sign;
@@ -38,7 +38,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Sign(args) => until_stopped(sign::run(args), Some(TO_GO_ON)),
         Verb::Verify(args) => until_stopped(verify::run(args), None),
         Verb::PublicKey(args) => until_stopped(public_key::run(args), None),
-        Verb::Policy(PolicyVerb::Pin(args)) => until_stopped(policy::pin::run(args), None),
+        Verb::Policy(verb) => policy::run(verb),
         Verb::Key(KeyVerb::Generate(args)) => key::generate(&args),
         Verb::Tree(args) => until_stopped(tree::run(args), None),
         Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),

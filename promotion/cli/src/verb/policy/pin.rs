@@ -4,18 +4,35 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use civ_cosign::{PublicKey, TrustPolicy};
 use civ_policy::KmsKeyRef;
 use civ_promotion::signer::Kms;
+use clap::{Args, ValueHint};
 use serde::Serialize;
 
 use super::document::{self, Pinned, WrittenKey};
-use crate::args::Pin;
 use crate::failure::{self, Exit, Failure};
 use crate::output::{self, Format, print};
 use crate::verb::{bad_policy, read_policy};
+
+/// Arguments of `policy pin`.
+#[derive(Debug, Args)]
+pub(crate) struct Pin {
+    /// The trust policy of cosign-image-verifier.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Ask for pinned keys too, and replace those that KMS no longer gives.
+    #[arg(long)]
+    refresh: bool,
+    /// Show what would be done, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +68,7 @@ struct Answer {
     arn: String,
 }
 
-pub(in crate::verb) async fn run(args: Pin) -> Result<Exit, Failure> {
+pub(super) async fn run(args: Pin) -> Result<Exit, Failure> {
     let text = String::from_utf8(read_policy(&args.file)?)
         .map_err(|_| bad_policy(&args.file, "not UTF-8"))?;
     let keys = document::keys(&text).map_err(|error| bad_policy(&args.file, error))?;

@@ -1,0 +1,1 @@
+//! What an image says of itself, and whether that is what a policy asks for.
