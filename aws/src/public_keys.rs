@@ -160,6 +160,10 @@ impl<'a> PublicKeys<'a> {
 impl KeySource for PublicKeys<'_> {
     type Error = KmsError;
 
+    fn is_about_key(error: &KmsError) -> bool {
+        error.is_about_key()
+    }
+
     fn public_key(&self, key: &KmsKeyRef) -> Result<Vec<u8>, KmsError> {
         let now = (self.options.clock)();
         let (kept, mut cache_problem) = match self.cache.read(key, now) {

@@ -14,6 +14,9 @@ pub trait KeySource {
 
     /// The public key of `key`, and of no other, as KMS gives it: DER of a `SubjectPublicKeyInfo`.
     fn public_key(&self, key: &KmsKeyRef) -> Result<Vec<u8>, Self::Error>;
+
+    /// Is it the key that is wrong, rather than the way to it?
+    fn is_about_key(error: &Self::Error) -> bool;
 }
 
 /// A reference to a KMS key.

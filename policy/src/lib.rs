@@ -16,6 +16,7 @@
 //! | [`mod@file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
 //! | [`time`] | [`UtcTime`]: moments as policies write them |
 //! | [`transparency`] | [`transparency::Requirements`]: logs and timestamps that a statement asks for |
+//! | [`verdict`] | [`Verdict`], [`Refusal`], [`Exit`]; [`Observer`]: who hears how one comes about |
 //! | [`error`] | [`PolicyError`] |
 
 pub mod cosign;
@@ -29,6 +30,7 @@ pub mod level;
 pub mod scope;
 pub mod time;
 pub mod transparency;
+pub mod verdict;
 
 pub use error::PolicyError;
 pub use evidence::{Evidence, Exempt};
@@ -38,3 +40,4 @@ pub use kms_cache::KmsCache;
 pub use level::Level;
 pub use scope::{Scope, ScopeTable};
 pub use time::UtcTime;
+pub use verdict::{Exit, Observer, Refusal, Verdict};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use civ_cosign::{KeyProblem, TrustPolicyError, UnresolvedKey, VerifyError};
+use civ_cosign::{TrustPolicyError, VerifyError};
 use civ_oci::{Digest, DocumentError, Reference};
 use civ_policy::cosign::NoStatement;
 
@@ -138,9 +138,6 @@ pub enum Cause {
     /// The key.
     #[error(transparent)]
     Signer(#[from] SignerError),
-    /// A key of the policy is in KMS alone, and cannot be had.
-    #[error("{0}")]
-    TrustedKey(Box<UnresolvedKey<SignerError>>),
     /// The registry says that there is nothing to delete, and there is.
     #[error("the registry answers that there is no such tag, and goes on to serve it")]
     StillThere,
@@ -194,7 +191,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match &*self.cause {
             Cause::Internal | Cause::Clock => Kind::Internal,
-            Cause::Signer(_) | Cause::Policy(_) | Cause::TrustedKey(_) => Kind::Key,
+            Cause::Signer(_) | Cause::Policy(_) => Kind::Key,
             Cause::Gate(error) if !matches!(**error, VerifyError::Registry(_)) => Kind::Refused,
             Cause::NoStatement(_) => Kind::Refused,
             Cause::NoTagOrDigest
@@ -213,10 +210,6 @@ impl Error {
             }
             Cause::Registry(error) => error.hint(),
             Cause::Signer(error) => error.hint(),
-            Cause::TrustedKey(key) => match &key.problem {
-                KeyProblem::Source(error) => error.hint(),
-                KeyProblem::Key(_) => None,
-            },
             Cause::ImmutableTag => {
                 Some("choose another tag; the image is there and signed, by digest")
             }

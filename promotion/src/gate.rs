@@ -1,5 +1,5 @@
-//! The gate's own judgement, asked for here: an image is published only once the code that runs on
-//! the nodes accepts it, and an operator can ask beforehand what a node will say.
+//! The gate's own check of what was signed here: an image is published only once the code that runs on
+//! the nodes accepts it.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -8,39 +8,16 @@ use civ_cosign::{
     PublicKey, StoredSignatures, TrustPolicy, VerifyError as CosignError, verify_signatures,
 };
 use civ_oci::{Descriptor, ImageId};
-use civ_policy::{Evidence, Level, UtcTime};
+use civ_policy::{Evidence as _, UtcTime};
 use serde_json::json;
 
 use crate::error::{Cause, Error, Step};
 use crate::plan::reference;
 use crate::registry::{Client, GateClient, RegistryError};
 use crate::sign::{Format, Signatures};
-use crate::signer::GateKeys;
 
 /// Why the gate does not let an image pass.
 pub type GateError = CosignError<RegistryError>;
-
-/// What the gate says about an image.
-#[derive(Debug)]
-pub struct Judgement {
-    /// The image.
-    pub image: ImageId,
-    /// The statement of the policy that speaks about it.
-    pub statement: String,
-    /// Why it may pass, or why not.
-    pub outcome: Outcome,
-}
-
-/// Whether an image may pass.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It may, for this reason.
-    Allowed(String),
-    /// It may, though it fails the checks: the statement only records.
-    Audited(GateError),
-    /// It may not.
-    Refused(GateError),
-}
 
 /// Where the gate looks.
 #[derive(Clone, Debug)]
@@ -104,69 +81,31 @@ async fn check_at(
     let fail = |cause| Error::new(Step::Verify, reference(image), cause);
     let policy = TrustPolicy::parse(policy.to_string().as_bytes());
     let policy = policy.map_err(|error| fail(Box::new(error).into()))?;
-    match judge_at(client, policy, image, place).await?.outcome {
-        Outcome::Allowed(_) => Ok(()),
-        Outcome::Audited(error) | Outcome::Refused(error) => Err(fail(Box::new(error).into())),
-    }
+    let (registry, asked) = (client.gate(), image.clone());
+    let look = move || find_proof(&policy, &asked, place, &registry);
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.map_err(|_| fail(Cause::Internal))?.map_err(fail)
 }
 
-/// What a node with `policy` says about `image`.
-pub async fn judge(
-    client: &Client,
-    policy: TrustPolicy,
-    image: &ImageId,
-) -> Result<Judgement, Error> {
-    judge_at(client, policy, image, Place::Any).await
-}
-
-async fn judge_at(
-    client: &Client,
-    policy: TrustPolicy,
-    image: &ImageId,
-    place: Place,
-) -> Result<Judgement, Error> {
-    let (registry, keys, asked) = (client.gate(), GateKeys::new(), image.clone());
-    let judge = move || decide(&policy, asked, place, &registry, &keys);
-    let judged = tokio::task::spawn_blocking(judge).await;
-    let fail = |cause| Error::new(Step::Judge, reference(image), cause);
-    judged.map_err(|_| fail(Cause::Internal))?.map_err(fail)
-}
-
-/// The steps of the verifier's main function. Whether a node gets a key that is not pinned cannot be
-/// known here; that the user does not is an error if the image is not let in by the others.
-fn decide(
+fn find_proof(
     policy: &TrustPolicy,
-    image: ImageId,
+    image: &ImageId,
     place: Place,
     registry: &GateClient,
-    keys: &GateKeys,
-) -> Result<Judgement, Cause> {
-    let trust = policy.trust_for(&image)?;
-    let outcome = if let Some(exempt) = trust.statement.exempt(&image) {
-        Outcome::Allowed(exempt.to_string())
-    } else {
-        let resolved = trust.resolve(keys).map_err(Box::new)?;
-        let repository = trust.signature_repository(&image);
-        let signatures = StoredSignatures::of(&image, repository, registry);
-        let signatures = match place {
-            Place::Any => signatures,
-            Place::Referrer(referrer) => signatures.in_referrer(*referrer),
-            Place::SignatureTag => signatures.in_tag(),
-        };
-        let verified = verify_signatures(resolved.trust(), &image, now()?, signatures);
-        let unresolved = resolved.unresolved.into_iter().next();
-        match (verified, unresolved) {
-            (Ok(proof), _) if *proof.image() == image => Outcome::Allowed(proof.to_string()),
-            (Ok(_), _) => return Err(Cause::Internal),
-            (Err(_), Some(key)) => return Err(Cause::TrustedKey(Box::new(key))),
-            (Err(error), None) if trust.statement.level == Level::Audit => Outcome::Audited(error),
-            (Err(error), None) => Outcome::Refused(error),
-        }
+) -> Result<(), Cause> {
+    let trust = policy.trust_for(image)?;
+    let signatures = StoredSignatures::of(image, trust.signature_repository(image), registry);
+    let signatures = match place {
+        Place::Any => signatures,
+        Place::Referrer(referrer) => signatures.in_referrer(*referrer),
+        Place::SignatureTag => signatures.in_tag(),
     };
-    Ok(Judgement { statement: trust.statement.name.clone(), outcome, image })
+    let proof = verify_signatures(trust, image, now()?, signatures).map_err(Box::new)?;
+    if proof.image() == image { Ok(()) } else { Err(Cause::Internal) }
 }
 
-fn now() -> Result<UtcTime, Cause> {
+/// The time by this machine's clock.
+pub(crate) fn now() -> Result<UtcTime, Cause> {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
     since_epoch.and_then(UtcTime::from_unix).ok_or(Cause::Clock)
 }

@@ -16,6 +16,7 @@
 //! | [`sign`] | adding signatures to an image, in both formats, while others do the same |
 //! | [`signer`] | [`Signer`]: AWS KMS or a key file |
 //! | [`gate`] | the check before anything is published |
+//! | [`judge`] | what a node with some policy would say |
 //! | [`attached`] | what is attached to an image, and deleting it |
 //! | [`annotations`] | `key=value` texts |
 //! | [`registry`] | a registry client that writes |
@@ -27,6 +28,7 @@ pub mod attached;
 pub mod copy;
 pub mod error;
 pub mod gate;
+pub mod judge;
 pub mod plan;
 pub mod progress;
 pub mod promote;

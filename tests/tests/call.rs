@@ -23,6 +23,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use civ_policy::UtcTime;
 use civ_tests::{
     gate::{self, Call, DESCRIPTOR, Stdin},
     signing::{Key, Kind},
@@ -601,8 +602,11 @@ fn each_verdict_is_in_the_system_log_and_a_log_that_nobody_reads_delays_none() {
             assert!(head.starts_with(&format!("{priority}{name}[")), "{line}");
             let entry: Value = serde_json::from_str(entry).expect("one JSON object");
             assert_eq!(entry["verdict"], verdict, "{line}");
-            assert_eq!(entry["exit"], code.to_string(), "{line}");
+            assert_eq!(entry["exit"], code, "{line}");
             assert_eq!(entry["reason"], outcome.stdout.trim_end(), "{line}");
+            assert!(entry["ms"].is_u64(), "{line}");
+            let time: UtcTime = entry["time"].as_str().expect("a time").parse().expect("RFC 3339");
+            assert!(time.unix_seconds() > 1_700_000_000, "{line}");
         }
 
         let flood = UnixDatagram::unbound().expect("a socket");

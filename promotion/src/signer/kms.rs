@@ -144,6 +144,18 @@ impl GateKeys {
 impl KeySource for GateKeys {
     type Error = SignerError;
 
+    fn is_about_key(error: &SignerError) -> bool {
+        let SignerError::Kms(error) = error else { return false };
+        matches!(
+            **error,
+            KmsError::KeySpec { .. }
+                | KmsError::NotForSigning { .. }
+                | KmsError::NotFound { .. }
+                | KmsError::OtherKey { .. }
+                | KmsError::Symmetric { .. }
+        )
+    }
+
     fn public_key(&self, key: &KmsKeyRef) -> Result<Vec<u8>, SignerError> {
         Ok(self.runtime.block_on(Kms::open(key))?.public_key.spki_der().to_vec())
     }

@@ -11,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use civ_oci::text::one_line;
+use civ_policy::{Exit, Observer as _, Refusal, Verdict};
 
-use crate::{Call, Exit, PluginName, Record, Refusal, Request, Verdict};
+use crate::{Call, PluginName, Record, Request};
 
 /// containerd kills a verifier after ten seconds and loses its reason; so we stop before.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -71,11 +72,14 @@ pub fn answer(
         Err(error) => session.end(Err(Refusal::bad_call(error))),
     };
     session.watch_deadline(started + DEADLINE);
-    session.record.set("name", &arguments.name);
+    session.record.set("image", &arguments.name);
     session.record.set("digest", &arguments.digest);
     let outcome = PluginName::of_program(&program)
         .map_err(Refusal::bad_call)
-        .and_then(|plugin| Request::read(arguments, &plugin, started + WORK_DEADLINE))
+        .and_then(|plugin| {
+            session.record.set("plugin", &plugin);
+            Request::read(arguments, &plugin, started + WORK_DEADLINE)
+        })
         .and_then(|request| decide(&request, &session.record));
     session.end(outcome)
 }
@@ -157,11 +161,13 @@ impl Session {
             }
         }
         let (verdict, exit, reason) = match outcome {
-            Ok(Verdict { reason, audited: None }) => ("allow", Exit::Allow, reason),
-            Ok(Verdict { reason, audited: Some(exit) }) => {
-                self.record.set("audited_exit", &(exit as i32));
-                ("audit", Exit::Allow, reason)
-            }
+            Ok(verdict) => match verdict.audited() {
+                None => ("allow", Exit::Allow, verdict.reason().to_owned()),
+                Some(exit) => {
+                    self.record.count("audited_exit", exit as u64);
+                    ("audit", Exit::Allow, verdict.reason().to_owned())
+                }
+            },
             Err(refusal) => ("refuse", refusal.exit, refusal.reason),
         };
         let reason = one_line(&reason, REASON_MAX);
@@ -169,15 +175,8 @@ impl Session {
         // something is wrong with this node.
         let printed = print_line(&reason);
         let exit = if printed || exit != Exit::Allow { exit } else { Exit::Internal };
-        self.record.finish(
-            &self.program,
-            exit == Exit::Allow,
-            &[
-                ("verdict", if exit == Exit::Internal { "refuse" } else { verdict }),
-                ("exit", &(exit as i32).to_string()),
-                ("reason", &reason),
-            ],
-        );
+        let verdict = if exit == Exit::Internal { "refuse" } else { verdict };
+        self.record.finish(&self.program, exit, verdict, &reason);
         std::process::exit(exit as i32)
     }
 }

@@ -13,7 +13,6 @@
 //! | [`stdin`] | the descriptor that containerd writes |
 //! | [`plugin`] | [`PluginName`]: which policy this executable reads |
 //! | [`request`] | [`Request`]: a call that has been checked |
-//! | [`verdict`] | [`Verdict`], [`Refusal`], [`Exit`] |
 //! | [`record`] | [`Record`]: stderr and the system log |
 //! | [`mod@answer`] | [`answer()`]: deadline, panic hook, exit |
 
@@ -23,11 +22,9 @@ pub mod plugin;
 pub mod record;
 pub mod request;
 pub mod stdin;
-pub mod verdict;
 
 pub use answer::{Verifier, answer};
 pub use call::{Call, CallError};
 pub use plugin::PluginName;
 pub use record::Record;
 pub use request::Request;
-pub use verdict::{Exit, Refusal, Verdict};

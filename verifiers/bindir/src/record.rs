@@ -6,10 +6,12 @@
 
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::{Instant, SystemTime};
 
 use civ_oci::text::one_line;
+use civ_policy::{Exit, Observer, UtcTime};
+use serde_json::Value;
 
 const SYSTEM_LOG: &str = "/dev/log";
 /// The longest value written, in bytes.
@@ -22,8 +24,11 @@ const REFUSED: u8 = 3 * 8 + 4;
 #[derive(Clone, Debug)]
 pub struct Record {
     started: Instant,
-    fields: Arc<Mutex<Vec<(&'static str, String)>>>,
+    fields: Arc<Mutex<Vec<Field>>>,
 }
+
+/// A name and what it stands for.
+type Field = (&'static str, Value);
 
 impl Record {
     /// A record of a call that has just begun.
@@ -31,62 +36,80 @@ impl Record {
         Self { started, fields: Arc::default() }
     }
 
-    /// Sets a field of the canonical line. Text of strangers is escaped when it is written.
-    pub fn set(&self, key: &'static str, value: &impl ToString) {
-        set(
-            &mut self.fields.lock().unwrap_or_else(PoisonError::into_inner),
-            key,
-            value.to_string(),
-        );
-    }
-
-    /// Writes a line about one step to stderr.
-    pub fn step(&self, step: &'static str, details: &[(&'static str, &dyn ToString)]) {
-        let mut line = format!("step={step} ms={}", self.started.elapsed().as_millis());
-        for (key, value) in details {
-            push_pair(&mut line, key, &value.to_string());
+    fn insert(&self, key: &'static str, value: Value) {
+        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        match fields.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, old)) => *old = value,
+            None => fields.push((key, value)),
         }
-        write_stderr(&line);
     }
 
     /// Writes the canonical line to stderr and to the system log. Never waits for a lock: the thread
     /// that holds it may be the one that panicked.
-    pub(crate) fn finish(&self, program: &str, allowed: bool, last: &[(&'static str, &str)]) {
-        let mut fields: Vec<_> = match self.fields.try_lock() {
+    pub(crate) fn finish(&self, program: &str, exit: Exit, verdict: &str, reason: &str) {
+        let gathered = match self.fields.try_lock() {
             Ok(fields) => fields.clone(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().clone(),
             Err(TryLockError::WouldBlock) => Vec::new(),
         };
-        fields.extend(last.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        let mut line = format!("verifier={program}");
-        let mut json = serde_json::Map::new();
-        json.insert("verifier".to_owned(), program.into());
-        for (key, value) in &fields {
-            push_pair(&mut line, key, value);
-            json.insert((*key).to_owned(), one_line(value, VALUE_MAX).into());
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let first = [Some(("verifier", program.into())), now().map(|time| ("time", time.into()))];
+        let last = [
+            ("verdict", verdict.into()),
+            ("exit", (exit as u8).into()),
+            ("reason", reason.into()),
+            ("ms", elapsed.into()),
+        ];
+        let (mut line, mut json) = (String::new(), serde_json::Map::new());
+        for (key, value) in first.into_iter().flatten().chain(gathered).chain(last) {
+            let value = match value {
+                Value::String(text) => one_line(&text, VALUE_MAX).into(),
+                number => number,
+            };
+            push_pair(&mut line, key, &value);
+            json.insert(key.to_owned(), value);
         }
-        let elapsed = self.started.elapsed().as_millis();
-        push_pair(&mut line, "ms", &elapsed.to_string());
-        json.insert("ms".to_owned(), u64::try_from(elapsed).unwrap_or(u64::MAX).into());
         write_stderr(&line);
-        let priority = if allowed { ALLOWED } else { REFUSED };
-        let json = serde_json::Value::Object(json);
+        let priority = if exit == Exit::Allow { ALLOWED } else { REFUSED };
+        let json = Value::Object(json);
         send_to_system_log(&format!("<{priority}>{program}[{}]: {json}", std::process::id()));
     }
 }
 
-fn set(fields: &mut MutexGuard<'_, Vec<(&'static str, String)>>, key: &'static str, value: String) {
-    match fields.iter_mut().find(|(known, _)| *known == key) {
-        Some((_, old)) => *old = value,
-        None => fields.push((key, value)),
+impl Observer for Record {
+    /// Sets a field of the canonical line. Text of strangers is escaped when it is written.
+    fn set(&self, key: &'static str, value: &dyn ToString) {
+        self.insert(key, value.to_string().into());
+    }
+
+    fn count(&self, key: &'static str, number: u64) {
+        self.insert(key, number.into());
+    }
+
+    /// Writes a line about one step to stderr.
+    fn step(&self, step: &'static str, details: &[(&'static str, &dyn ToString)]) {
+        let mut line = format!("step={step} ms={}", self.started.elapsed().as_millis());
+        for (key, value) in details {
+            push_pair(&mut line, key, &one_line(&value.to_string(), VALUE_MAX).into());
+        }
+        write_stderr(&line);
     }
 }
 
-fn push_pair(line: &mut String, key: &str, value: &str) {
-    let value = one_line(value, VALUE_MAX);
+/// The time by this machine's clock, if it says any.
+fn now() -> Option<String> {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(UtcTime::from_unix(since_epoch)?.to_string())
+}
+
+/// Appends ` key=value`, the value being of one line already.
+fn push_pair(line: &mut String, key: &str, value: &Value) {
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let is_plain =
         !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '='));
-    line.push(' ');
+    if !line.is_empty() {
+        line.push(' ');
+    }
     line.push_str(key);
     line.push('=');
     if is_plain {
@@ -118,7 +141,8 @@ mod tests {
     #[test]
     fn values_cannot_forge_fields_or_lines() {
         let mut line = "verifier=x".to_owned();
-        push_pair(&mut line, "reason", "no\nverdict=allow \"quoted\" \\");
+        let hostile = one_line("no\nverdict=allow \"quoted\" \\", VALUE_MAX);
+        push_pair(&mut line, "reason", &hostile.into());
         assert_eq!(line, r#"verifier=x reason="no\\u{a}verdict=allow \"quoted\" \\""#);
     }
 
@@ -128,6 +152,6 @@ mod tests {
         record.set("verdict", &"refuse");
         record.set("verdict", &"allow");
         let fields = record.fields.lock().unwrap();
-        assert_eq!(*fields, [("verdict", "allow".to_owned())]);
+        assert_eq!(*fields, [("verdict", "allow".into())]);
     }
 }

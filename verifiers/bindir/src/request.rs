@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use civ_oci::{Digest, ImageId, Reference};
-use civ_policy::{PolicyFile, UtcTime};
+use civ_policy::{Exit, Observer as _, PolicyFile, Refusal, UtcTime};
 
 use crate::call::Arguments;
-use crate::{Exit, PluginName, Record, Refusal, stdin};
+use crate::{PluginName, Record, stdin};
 
 /// The question that containerd asks.
 #[derive(Clone, Debug)]

@@ -25,9 +25,11 @@
 //! | [`claims`] | [`check_claims`]: what a payload must say |
 //! | [`transparency`] | [`Transparency`]: log entries and timestamps that a policy asks for |
 //! | [`verify`] | [`verify_signatures`], [`VerifiedImage`] |
+//! | [`mod@decide`] | [`decide()`]: all of this in order, up to the verdict |
 
 pub mod bundle;
 pub mod claims;
+pub mod decide;
 pub mod dsse;
 pub mod intoto;
 pub mod keys;
@@ -39,6 +41,7 @@ pub mod verify;
 
 pub use bundle::UntrustedBundle;
 pub use claims::{ClaimError, Claims, check_claims};
+pub use decide::decide;
 pub use intoto::ImageStatement;
 pub use keys::{KeyError, PublicKey, SignatureError};
 pub use payload::{PayloadError, SimpleSigning};

@@ -273,6 +273,10 @@ mod tests {
     impl KeySource for Source {
         type Error = Silence;
 
+        fn is_about_key(_: &Silence) -> bool {
+            false
+        }
+
         fn public_key(&self, key: &KmsKeyRef) -> Result<Vec<u8>, Silence> {
             self.0.borrow_mut().push(key.to_string());
             let (_, id) = key.key_id().split_once(":key/").unwrap();

@@ -4,8 +4,9 @@ No network code is linked in: the verdict follows from the call and the policy a
 
 use std::process::ExitCode;
 
-use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
+use civ_bindir::{Record, Request, Verifier, answer};
 use civ_policy::digestion::Policy;
+use civ_policy::{Refusal, Verdict};
 
 const DIGESTION: Verifier = Verifier {
     name: "digestion-image-verifier",
@@ -22,5 +23,5 @@ fn main() -> ExitCode {
 fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let policy = request.load_policy(Policy::parse, record)?;
     let outcome = policy.check_listed(&request.image).map_err(Refusal::by_policy);
-    Verdict::at_level(policy.level_for(&request.image), request, outcome)
+    Verdict::at_level(policy.level_for(&request.image), &request.image, outcome)
 }

@@ -1,7 +1,8 @@
 //! `civ verify`
 
 use civ_oci::Reference;
-use civ_promotion::gate::{self, Outcome};
+use civ_policy::Exit as GateExit;
+use civ_promotion::judge::{Policy, judge};
 use civ_promotion::promote;
 use serde::Serialize;
 
@@ -24,18 +25,18 @@ pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
         Some(image) => image,
         None => promote::find(&client, &args.image).await?,
     };
-    let judgement = gate::judge(&client, policy, &image).await?;
-    let (verdict, reason, exit) = match judgement.outcome {
-        Outcome::Allowed(reason) => ("allowed", reason, Exit::Success),
-        Outcome::Audited(error) => {
-            ("allowed", format!("audit only, would refuse: {error}"), Exit::Success)
-        }
-        Outcome::Refused(gate::GateError::Registry(error)) => {
-            ("undecided", error.to_string(), Exit::Registry)
-        }
-        Outcome::Refused(error) => ("refused", error.to_string(), Exit::Refused),
+    let judgement = judge(&client, Policy::Cosign(Box::new(policy)), &image).await?;
+    let statement = judgement.fact("statement").unwrap_or_default().to_owned();
+    let (verdict, reason, exit) = match judgement.verdict {
+        Ok(verdict) => ("allowed", verdict.reason().to_owned(), Exit::Success),
+        Err(refusal) => match refusal.exit {
+            GateExit::BadPolicy => ("undecided", refusal.reason, Exit::Key),
+            GateExit::Registry | GateExit::Deadline => {
+                ("undecided", refusal.reason, Exit::Registry)
+            }
+            _ => ("refused", refusal.reason, Exit::Refused),
+        },
     };
-    let statement = judgement.statement;
     let report = Report { verdict, image: image.to_string(), statement, reason };
     if exit == Exit::Success || args.output == Format::Json {
         print(args.output, &report, || report.lines(&args.image))?;

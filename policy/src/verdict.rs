@@ -1,12 +1,15 @@
-//! What a verifier can answer.
+//! What can be said about a pull, and how it is told while it is found out.
+//!
+//! The words are the policy's, so that the verifier on a node and whoever asks beforehand what it
+//! would say come to them by the same code.
 
 use std::fmt;
 
-use civ_policy::{Evidence, Level};
+use civ_oci::ImageId;
 
-use crate::Request;
+use crate::{Evidence, Level};
 
-/// How the process ends. containerd prints the number, so operators can alert on it.
+/// How a verifier's process ends. containerd prints the number, so operators can alert on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// The pull may go on.
@@ -31,22 +34,22 @@ pub enum Exit {
 /// policy's level says to record only; there is no other constructor.
 #[derive(Debug)]
 pub struct Verdict {
-    pub(crate) reason: String,
-    pub(crate) audited: Option<Exit>,
+    reason: String,
+    audited: Option<Exit>,
 }
 
 impl Verdict {
-    /// The verdict on `request` under a statement of `level`, given the outcome of its checks.
+    /// The verdict on `image` under a statement of `level`, given the outcome of its checks.
     ///
     /// # Errors
     /// The refusal itself, unless the level is `audit`; and evidence about another image.
     pub fn at_level(
         level: Level,
-        request: &Request,
+        image: &ImageId,
         outcome: Result<Box<dyn Evidence>, Refusal>,
     ) -> Result<Self, Refusal> {
         match outcome {
-            Ok(evidence) if evidence.image() == &request.image => {
+            Ok(evidence) if evidence.image() == image => {
                 Ok(Self { reason: evidence.to_string(), audited: None })
             }
             Ok(evidence) => Err(Refusal {
@@ -59,6 +62,16 @@ impl Verdict {
             }),
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// What the operator reads.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// How the process would have ended, had the level been `strict`.
+    pub fn audited(&self) -> Option<Exit> {
+        self.audited
     }
 }
 
@@ -96,4 +109,16 @@ impl Refusal {
     pub fn deadline(reason: impl fmt::Display) -> Self {
         Self { exit: Exit::Deadline, reason: reason.to_string() }
     }
+}
+
+/// Hears how a verdict comes about: a verifier's record, or whoever explains one.
+pub trait Observer {
+    /// A fact about the verdict.
+    fn set(&self, key: &'static str, value: &dyn ToString);
+
+    /// A number that belongs to the verdict.
+    fn count(&self, key: &'static str, number: u64);
+
+    /// One step on the way, with its details.
+    fn step(&self, step: &'static str, details: &[(&'static str, &dyn ToString)]);
 }

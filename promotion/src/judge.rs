@@ -1,0 +1,129 @@
+//! What a node would say of an image, found out where an operator is: by the gate's own code, with the
+//! operator's credentials and patience instead of a node's.
+
+use std::sync::{Mutex, PoisonError};
+
+use civ_cosign::{
+    StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError, verify_signatures,
+};
+use civ_oci::ImageId;
+use civ_policy::{Observer, Refusal, UtcTime, Verdict, digestion};
+
+use crate::error::{Cause, Error, Step};
+use crate::gate::now;
+use crate::plan::reference;
+use crate::registry::{Client, GateClient};
+use crate::signer::GateKeys;
+
+/// A trust policy of a kind that the gate has.
+#[derive(Clone, Debug)]
+pub enum Policy {
+    /// That of `cosign-image-verifier`.
+    Cosign(Box<TrustPolicy>),
+    /// That of `digestion-image-verifier`.
+    Digestion(Box<digestion::Policy>),
+}
+
+/// What the gate says about an image, and how it came to say so.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The image.
+    pub image: ImageId,
+    /// What a verifier's record would say beside the verdict, such as the statement.
+    pub facts: Vec<(&'static str, String)>,
+    /// What a verifier would write to stderr on the way.
+    pub steps: Vec<JudgedStep>,
+    /// The verdict, or the refusal with the exit code that it has on a node.
+    pub verdict: Result<Verdict, Refusal>,
+}
+
+impl Judgement {
+    /// A fact by its name.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        self.facts.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A step on the way to a verdict.
+#[derive(Clone, Debug)]
+pub struct JudgedStep {
+    /// Its name.
+    pub name: &'static str,
+    /// What there is to say of it. Text of strangers is as it came.
+    pub details: Vec<(&'static str, String)>,
+}
+
+/// What a node with `policy` says about `image`.
+///
+/// A node asks KMS, where the policy leaves a key to it, with its own role; here the user's
+/// credentials do.
+///
+/// # Errors
+/// Only what keeps the question from being asked. A registry that fails is a refusal, as on a node.
+pub async fn judge(client: &Client, policy: Policy, image: &ImageId) -> Result<Judgement, Error> {
+    let fail = |cause| Error::new(Step::Judge, reference(image), cause);
+    let (registry, keys, asked) = (client.gate(), GateKeys::new(), image.clone());
+    let now = now().map_err(fail)?;
+    let judge = move || {
+        let notes = Notes::default();
+        let verdict = match &policy {
+            Policy::Cosign(policy) => {
+                let verify = |trust: Trust<'_>| verify(trust, &asked, now, &registry);
+                civ_cosign::decide(policy, &asked, &keys, &notes, verify)
+            }
+            Policy::Digestion(policy) => {
+                let outcome = policy.check_listed(&asked).map_err(Refusal::by_policy);
+                Verdict::at_level(policy.level_for(&asked), &asked, outcome)
+            }
+        };
+        let Taken { facts, steps } = notes.taken();
+        Judgement { image: asked, facts, steps, verdict }
+    };
+    tokio::task::spawn_blocking(judge).await.map_err(|_| fail(Cause::Internal))
+}
+
+fn verify(
+    trust: Trust<'_>,
+    image: &ImageId,
+    now: UtcTime,
+    registry: &GateClient,
+) -> Result<VerifiedImage, Refusal> {
+    let signatures = StoredSignatures::of(image, trust.signature_repository(image), registry);
+    verify_signatures(trust, image, now, signatures).map_err(|error| match error {
+        VerifyError::Registry(_) => Refusal::registry(error),
+        _ => Refusal::by_policy(error),
+    })
+}
+
+/// What is noted while the gate's code runs.
+#[derive(Debug, Default)]
+struct Notes(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    facts: Vec<(&'static str, String)>,
+    steps: Vec<JudgedStep>,
+}
+
+impl Notes {
+    fn taken(self) -> Taken {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Notes {
+    fn set(&self, key: &'static str, value: &dyn ToString) {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.facts.push((key, value.to_string()));
+    }
+
+    fn count(&self, key: &'static str, number: u64) {
+        self.set(key, &number);
+    }
+
+    fn step(&self, step: &'static str, details: &[(&'static str, &dyn ToString)]) {
+        let details = details.iter().map(|(key, value)| (*key, value.to_string())).collect();
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.steps.push(JudgedStep { name: step, details });
+    }
+}
