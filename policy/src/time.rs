@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use der::DateTime;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A second of UTC since 1970, written as RFC 3339 with `Z`: `2026-11-21T08:00:00Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -40,6 +40,12 @@ impl TryFrom<String> for UtcTime {
 
     fn try_from(text: String) -> Result<Self, UtcTimeError> {
         text.parse()
+    }
+}
+
+impl Serialize for UtcTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

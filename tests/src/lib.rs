@@ -22,6 +22,7 @@ pub mod cosign;
 mod cri;
 mod daemon;
 pub mod docker_registry;
+pub mod elsewhere;
 pub mod gate;
 pub mod http_server;
 pub mod image;

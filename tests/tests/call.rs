@@ -25,6 +25,7 @@ use std::{
 
 use civ_policy::UtcTime;
 use civ_tests::{
+    elsewhere,
     gate::{self, Call, DESCRIPTOR, Stdin},
     signing::{Key, Kind},
     stage::{Stage, assert_ends},
@@ -469,38 +470,11 @@ fn cc(source: &str, path: &Path, flags: &[&str]) {
     assert!(built.status.success(), "{cc:?}: {}", String::from_utf8_lossy(&built.stderr));
 }
 
-/// A command in a mount namespace, where the directories `etc`, `dev` and `proc` of `root`, as far
-/// as there are any, lie over those of the system.
-fn elsewhere(root: &Path, command: impl IntoIterator<Item = OsString>) -> Call {
-    const ENTER: &str = r#"
-        root=$1; shift
-        for name in etc dev proc; do
-            if [ -d "$root/$name" ]; then mount --bind "$root/$name" "/$name"; fi
-        done
-        exec "$@""#;
-    let mut arguments: Vec<OsString> = vec!["--mount".into()];
-    if !rustix::process::geteuid().is_root() {
-        arguments.push("--map-root-user".into());
-    }
-    arguments.extend(["--", "sh", "-euc", ENTER, "sh"].map(Into::into));
-    arguments.push(root.into());
-    arguments.extend(command);
-    Call::raw("unshare", arguments, Stdin::Null)
-}
-
-fn new_root(directories: &[&str]) -> TempDir {
-    let root = tempfile::tempdir().expect("a temporary directory");
-    for directory in directories {
-        fs::create_dir_all(root.path().join(directory)).expect("a directory in one of ours");
-    }
-    root
-}
-
 /// A static glibc loads the name services that /etc/nsswitch.conf names, as myhostname and resolve
 /// on many systems, from where `LD_LIBRARY_PATH` says.
 #[test]
 fn a_name_service_that_the_environment_offers_is_not_loaded() {
-    let root = new_root(&["etc", "lib"]);
+    let root = elsewhere::new_root(&["etc", "lib"]);
     let path = |name: &str| root.path().join(name);
     fs::write(path("etc/nsswitch.conf"), "hosts: evil files dns\n").expect("a file of ours");
     fs::write(path("etc/hosts"), "127.0.0.1 registry.example\n").expect("a file of ours");
@@ -510,7 +484,7 @@ fn a_name_service_that_the_environment_offers_is_not_loaded() {
         let mut variable = OsString::from("LD_LIBRARY_PATH=");
         variable.push(path("lib"));
         let words = [OsStr::new("env"), &variable].into_iter().chain(command.iter().copied());
-        elsewhere(root.path(), words.map(ToOwned::to_owned))
+        elsewhere::call(root.path(), words.map(ToOwned::to_owned))
     };
 
     // The trap works: this is what becomes of another static program that looks up a name.
@@ -536,22 +510,23 @@ fn a_name_service_that_the_environment_offers_is_not_loaded() {
 
 #[test]
 fn a_verifier_that_cannot_shed_its_environment_refuses() {
-    let root = new_root(&["proc"]);
+    let root = elsewhere::new_root(&["proc"]);
     for verifier in verifiers() {
         let command = argv(&allowed_call(&verifier));
         // The list of digests is decided without code that reads the environment.
         if !verifier.executable.ends_with("digestion-image-verifier") {
-            assert_ends(&elsewhere(root.path(), command.clone()), 70, "is /proc mounted?");
+            assert_ends(&elsewhere::call(root.path(), command.clone()), 70, "is /proc mounted?");
         }
         let clean = ["env", "-i"].map(OsString::from).into_iter().chain(command);
-        assert_ends(&elsewhere(root.path(), clean), 0, "");
+        assert_ends(&elsewhere::call(root.path(), clean), 0, "");
     }
 }
 
 #[test]
 fn two_copies_under_other_names_read_their_own_policies() {
     let policies = "etc/containerd/image-verifiers";
-    let root = new_root(&["bin", &format!("{policies}/team-a"), &format!("{policies}/team-b")]);
+    let root =
+        elsewhere::new_root(&["bin", &format!("{policies}/team-a"), &format!("{policies}/team-b")]);
     let path = |name: &str| root.path().join(name);
     for verifier in verifiers() {
         let write = |team: &str, policy: &Value| {
@@ -574,7 +549,7 @@ fn two_copies_under_other_names_read_their_own_policies() {
         ] {
             let call = ["-name", NAME, "-digest", DIGEST, "-stdin-media-type", DESCRIPTOR];
             let command = [executable.into_os_string()].into_iter().chain(call.map(Into::into));
-            assert_ends(&elsewhere(root.path(), command), code, words);
+            assert_ends(&elsewhere::call(root.path(), command), code, words);
         }
         fs::remove_file(&link).expect("a link of ours");
     }
@@ -582,12 +557,12 @@ fn two_copies_under_other_names_read_their_own_policies() {
 
 #[test]
 fn each_verdict_is_in_the_system_log_and_a_log_that_nobody_reads_delays_none() {
-    let root = new_root(&["dev"]);
+    let root = elsewhere::new_root(&["dev"]);
     let log = UnixDatagram::bind(root.path().join("dev/log")).expect("a socket of ours");
     for verifier in verifiers() {
         let command = argv(&allowed_call(&verifier));
-        let allowed = elsewhere(root.path(), command.clone());
-        let refused = elsewhere(root.path(), [command, vec!["-name".into()]].concat());
+        let allowed = elsewhere::call(root.path(), command.clone());
+        let refused = elsewhere::call(root.path(), [command, vec!["-name".into()]].concat());
 
         for (call, code, priority, verdict) in
             [(&allowed, 0, "<30>", "allow"), (&refused, 2, "<28>", "refuse")]
@@ -624,7 +599,7 @@ fn each_verdict_is_in_the_system_log_and_a_log_that_nobody_reads_delays_none() {
 fn a_call_leaves_neither_a_process_nor_a_file_behind() {
     const LOOK: &str = r#"cd "$1"; shift; "$@" >/dev/null 2>&1; echo $? /proc/[0-9]* *"#;
     let empty = tempfile::tempdir().expect("a temporary directory");
-    let root = new_root(&[]);
+    let root = elsewhere::new_root(&[]);
     let strict = root.path().join("policy");
     write_policy(&strict, &signed_by_key());
     let [digestion, cosign] = verifiers();
@@ -641,7 +616,7 @@ fn a_call_leaves_neither_a_process_nor_a_file_behind() {
             .map(OsString::from)
             .chain([empty.path().into()])
             .chain(argv(&command));
-        let outcome = elsewhere(root.path(), look).run();
+        let outcome = elsewhere::call(root.path(), look).run();
         // A pattern that matches no file stands for itself.
         assert_eq!(outcome.stdout, format!("{code} /proc/1 *\n"), "{outcome:?}");
     }

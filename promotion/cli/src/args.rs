@@ -12,6 +12,7 @@ use crate::demo::Demo;
 use crate::failure::Failure;
 use crate::output::Format as OutputForm;
 use crate::verb::clean::Clean;
+use crate::verb::log::Log;
 use crate::verb::policy::PolicyVerb;
 use crate::verb::tree::Tree;
 use crate::verb::triangulate::Triangulate;
@@ -114,6 +115,17 @@ pub(crate) enum Verb {
   civ clean registry.example/prod/app:1.4
   civ clean registry.example/prod/app:1.4 --type signature --confirm")]
     Clean(Clean),
+
+    /// Sum up what the verifiers of a node wrote to the system log.
+    ///
+    /// Each verdict is one line of JSON there. This says, by policy and statement, what was allowed,
+    /// what was refused, and what level audit let pass that level strict would have refused: the
+    /// evidence for going from the one to the other. Without FILE the systemd journal is read.
+    #[command(after_help = "Examples:
+  civ log --since 7d
+  civ log --policy trustpolicy.json --check && echo ready for strict
+  ssh node journalctl -o json | civ log - -o json")]
+    Log(Log),
 
     Demo(Demo),
 

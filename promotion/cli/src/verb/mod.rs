@@ -21,6 +21,7 @@ use crate::password::EnvironmentOrTerminal;
 
 pub(crate) mod clean;
 mod key;
+pub(crate) mod log;
 mod manual;
 pub(crate) mod policy;
 mod promote;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Tree(args) => until_stopped(tree::run(args), None),
         Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),
         Verb::Clean(args) => until_stopped(clean::run(args), None),
+        Verb::Log(args) => log::run(args),
         Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
