@@ -2,6 +2,7 @@
 
 use civ_oci::strict_json::JsonError;
 
+use crate::annotations::RuleError;
 use crate::kms::KmsKeyRefError;
 use crate::scope::ScopeError;
 
@@ -123,6 +124,12 @@ pub enum PolicyError {
         /// The statement.
         statement: String,
     },
+    /// A statement that checks annotations has no rule.
+    #[error("statement {statement:?} has no rules; only level \"skip\" needs none")]
+    NoRules {
+        /// The statement.
+        statement: String,
+    },
     /// A statement has no scope.
     #[error("statement {statement:?} has no registryScopes")]
     NoScopes {
@@ -132,6 +139,16 @@ pub enum PolicyError {
     /// The document has no statement.
     #[error("no statement in \"trustPolicies\"")]
     NoStatements,
+    /// A rule about annotations is not valid.
+    #[error("{rule} of statement {statement:?}: {source}")]
+    Rule {
+        /// The statement.
+        statement: String,
+        /// Where the rule is in it, such as `rules[1].anyOf[0]`.
+        rule: String,
+        /// What is wrong with it.
+        source: RuleError,
+    },
     /// A scope is malformed.
     #[error("scope {scope:?} of statement {statement:?}: {source}")]
     Scope {
@@ -159,6 +176,12 @@ pub enum PolicyError {
         threshold: usize,
         /// The keys there are.
         keys: usize,
+    },
+    /// More rules about annotations than are read.
+    #[error("more than {limit} rules; those within anyOf count")]
+    TooManyRules {
+        /// How many a document may have.
+        limit: usize,
     },
     /// A document version that this program does not know.
     #[error("version {found:?} is not known; \"1.0\" is")]

@@ -42,14 +42,16 @@ impl UntrustedKmsCache {
         let default = KmsCache::default();
         let max_age = match self.max_age {
             None => default.max_age,
-            Some(text) => parse_age(&text).ok_or(PolicyError::KmsCacheAge { text })?,
+            Some(text) => {
+                parse_age(&text, KmsCache::OLDEST).ok_or(PolicyError::KmsCacheAge { text })?
+            }
         };
         Ok(KmsCache { max_age, use_stale: self.use_stale.unwrap_or(default.use_stale) })
     }
 }
 
-/// Digits and one unit, such as `90m`.
-fn parse_age(text: &str) -> Option<Duration> {
+/// Digits and one unit, such as `90m`: at least a second, at most `oldest`.
+pub(crate) fn parse_age(text: &str, oldest: Duration) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let seconds = match unit {
         "s" => 1,
@@ -61,7 +63,7 @@ fn parse_age(text: &str) -> Option<Duration> {
     let is_number = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
     let number: u64 = digits.parse().ok().filter(|_| is_number)?;
     let age = Duration::from_secs(number.checked_mul(seconds)?);
-    (age <= KmsCache::OLDEST).then_some(age)
+    (age <= oldest).then_some(age)
 }
 
 #[cfg(test)]
@@ -75,7 +77,11 @@ mod tests {
         for (text, seconds) in
             [("1s", 1), ("90m", 5_400), ("24h", 86_400), ("7d", 604_800), ("604800s", 604_800)]
         {
-            assert_eq!(parse_age(text), Some(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(
+                parse_age(text, KmsCache::OLDEST),
+                Some(Duration::from_secs(seconds)),
+                "{text}"
+            );
         }
         for text in [
             "",
@@ -99,14 +105,14 @@ mod tests {
             "1\u{661}h",
             "1é",
         ] {
-            assert_eq!(parse_age(text), None, "{text}");
+            assert_eq!(parse_age(text, KmsCache::OLDEST), None, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn no_age_leaves_the_bounds(text in "[0-9]{0,20}[smhd]?|\\PC{0,6}") {
-            if let Some(age) = parse_age(&text) {
+            if let Some(age) = parse_age(&text, KmsCache::OLDEST) {
                 prop_assert!(age >= Duration::from_secs(1) && age <= KmsCache::OLDEST);
             }
         }

@@ -6,6 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`annotations`] | the document of `annotations-image-verifier` |
 //! | [`cosign`] | the document of `cosign-image-verifier` |
 //! | [`digestion`] | the document of `digestion-image-verifier`, Bottlerocket's unchanged |
 //! | [`scope`] | [`Scope`]: which repositories a statement is for, and which statement wins |
@@ -19,6 +20,7 @@
 //! | [`verdict`] | [`Verdict`], [`Refusal`], [`Exit`]; [`Observer`]: who hears how one comes about |
 //! | [`error`] | [`PolicyError`] |
 
+pub mod annotations;
 pub mod cosign;
 pub mod digestion;
 pub mod error;
