@@ -36,17 +36,27 @@ pub fn one_line(text: &str, max_bytes: usize) -> String {
 
 fn is_harmless(character: char) -> bool {
     match character {
-        // Line and paragraph separators, zero-width characters, direction marks and overrides, the
-        // byte order mark, and the soft hyphen.
-        '\u{2028}'
-        | '\u{2029}'
+        // What Unicode calls default-ignorable: zero-width characters, direction marks and
+        // overrides, the byte order mark, the soft hyphen, fillers, variation selectors, tags.
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}'
-        | '\u{ad}'
-        | '\u{61c}'
-        | '\u{e0000}'..='\u{e007f}' => false,
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}' => false,
+        // Line and paragraph separators, and spaces that only look like one.
+        _ if character.is_whitespace() => character == ' ',
         _ => !character.is_control(),
     }
 }
@@ -62,6 +72,7 @@ mod tests {
         assert_eq!(one_line("plain – ü", 300), "plain – ü");
         assert_eq!(one_line("a\nallowed\r\x1b[2J", 300), r"a\u{a}allowed\u{d}\u{1b}[2J");
         assert_eq!(one_line("\u{202e}evil\u{2028}", 300), r"\u{202e}evil\u{2028}");
+        assert_eq!(one_line("a\u{3164}b\u{a0}c\u{fe0f}", 300), r"a\u{3164}b\u{a0}c\u{fe0f}");
     }
 
     #[test]

@@ -8,14 +8,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
+use civ_annotations::verify_annotations;
 use civ_cosign::{StoredSignatures, TrustPolicy, VerifyError, verify_signatures};
 use civ_embedded_registry::Registry;
 use civ_embedded_registry::image::{Fixture as _, SmallImage};
+use civ_oci::manifest::MANIFEST_MAX;
 use civ_oci::{
     Digest, ImageId, NextPage, ReferrersPage, RegistryRead, Repository, Selector, StoredManifest,
     Tag,
 };
-use civ_policy::UtcTime;
+use civ_policy::{UtcTime, annotations};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -174,7 +176,12 @@ impl Stage {
     }
 
     fn call_about(&self, image: &ImageId, statement: &Value) -> Outcome {
-        let executable = gate::executable("cosign-image-verifier");
+        self.call_verifier("cosign-image-verifier", image, statement)
+    }
+
+    /// Pulls any image of the registry with this executable.
+    pub fn call_verifier(&self, verifier: &str, image: &ImageId, statement: &Value) -> Outcome {
+        let executable = gate::executable(verifier);
         let name = format!("{}:1", image.repository);
         let policy = self.write_policy(statement);
         Call::pull(executable, &name, &image.digest.to_string()).policy(&policy).run()
@@ -195,6 +202,29 @@ impl Stage {
             assert_eq!(in_process, verdict.code, "the library disagrees: {verdict:?}");
         }
         verdict
+    }
+
+    /// What the gate says about what an image says of itself: executable and library alike.
+    #[track_caller]
+    pub fn ask_annotations(&self, image: &ImageId, statement: &Value) -> Verdict {
+        let outcome = self.call_verifier("annotations-image-verifier", image, statement);
+        let verdict = Verdict::of(&outcome).unwrap();
+        if statement["level"].is_null() {
+            let in_process = self.described_code(image, statement);
+            assert_eq!(in_process, verdict.code, "the library disagrees: {verdict:?}");
+        }
+        verdict
+    }
+
+    fn described_code(&self, image: &ImageId, statement: &Value) -> i32 {
+        let policy = annotations::Policy::parse(document(statement).as_bytes());
+        let Ok(policy) = policy else { return 3 };
+        let Ok(statement) = policy.statement_for(image) else { return 1 };
+        match verify_annotations(statement, image, now(), &InProcess(&self.registry)) {
+            Ok(_) => 0,
+            Err(civ_annotations::VerifyError::Rejected(_)) => 1,
+            Err(_) => 4,
+        }
     }
 
     /// What the exit code must be, as the library sees it.
@@ -292,11 +322,14 @@ impl RegistryRead for InProcess<'_> {
         selector: &Selector,
     ) -> Result<Option<StoredManifest>, NotInRegistry> {
         let found = self.0.manifest(repository.path(), &selector.to_string());
-        Ok(found.map(|found| StoredManifest {
-            media_type: found.media_type,
-            digest: Digest::sha256(&found.bytes),
-            bytes: found.bytes.to_vec(),
-        }))
+        let Some(found) = found else { return Ok(None) };
+        let digest = Digest::sha256(&found.bytes);
+        let is_other = matches!(selector, Selector::Digest(asked) if *asked != digest);
+        if is_other || found.bytes.len() as u64 > MANIFEST_MAX {
+            return Err(NotInRegistry);
+        }
+        let (media_type, bytes) = (found.media_type, found.bytes.to_vec());
+        Ok(Some(StoredManifest { media_type, digest, bytes }))
     }
 
     fn blob(

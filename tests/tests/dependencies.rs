@@ -92,22 +92,27 @@ fn the_libraries_that_decide_hold_no_socket_clock_or_environment() {
         assert_free_of(package, &NOT_ON_A_NODE);
         assert_free_of(package, &WITH_SIGV4);
     }
-    for directory in ["oci/src", "policy/src", "verifiers/cosign/src"] {
+    for directory in ["oci/src", "policy/src", "verifiers/annotations/src", "verifiers/cosign/src"]
+    {
         assert_never_says(
             directory,
             &["TcpStream", "UdpSocket", "std::env", "Instant::now", "SystemTime", "std::process"],
         );
     }
     // The package of the library also holds the executable, so that cargo tree cannot tell.
-    assert_never_says("verifiers/cosign/src", &["civ_aws", "civ_registry", "civ_bindir"]);
+    for directory in ["verifiers/annotations/src", "verifiers/cosign/src"] {
+        assert_never_says(directory, &["civ_aws", "civ_registry", "civ_bindir"]);
+    }
 }
 
 #[test]
 fn a_node_runs_no_runtime_no_sdk_and_nothing_of_the_dispatcher() {
-    for package in ["civ-cosign", "civ-digestion"] {
+    for package in ["civ-annotations", "civ-cosign", "civ-digestion"] {
         assert_free_of(package, &NOT_ON_A_NODE);
         assert_free_of(package, &["civ-promotion", "civ"]);
     }
+    assert_free_of("civ-annotations", &["civ-aws"]);
+    assert_free_of("civ-annotations", &WITH_SIGV4);
     assert_free_of("civ-digestion", &WITH_SIGV4);
     assert_free_of("civ-registry", &WITH_SIGV4);
 }

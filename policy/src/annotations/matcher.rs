@@ -281,7 +281,7 @@ mod tests {
         let long = "a".repeat(VALUE_MAX + 1);
         let too_long = Err(Mismatch::TooLong { length: VALUE_MAX + 1 });
         assert_eq!(check(&matching("a*"), &long), too_long);
-        assert_eq!(check(&matching("a*"), &long[1..]), Ok(()));
+        assert_eq!(check(&matching("a*"), &"a".repeat(VALUE_MAX)), Ok(()));
         assert_eq!(check(&Matcher::at_most_old("1d".to_owned()).unwrap(), &long), too_long);
         assert_eq!(check(&Matcher::version_in("*".to_owned()).unwrap(), &long), too_long);
         assert_eq!(check(&Matcher::Equals(long.clone()), &long), Ok(()));

@@ -1,0 +1,65 @@
+/*! *annotations-image-verifier*: does this image say of itself what the policy asks?
+
+One pull, in order: the request, the policy, the statement for its repository, the image's own
+documents, the verdict on them. */
+
+use std::process::ExitCode;
+
+use civ_annotations::{DescribedImage, VerifyError, verify_annotations};
+use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
+use civ_policy::Evidence;
+use civ_policy::annotations::{Policy, Statement};
+use civ_registry::{Client, Error as RegistryError, client::Options};
+
+const ANNOTATIONS: Verifier = Verifier {
+    name: "annotations-image-verifier",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Allows a pull if the image's annotations and labels are as its trust policy asks.",
+    resolves_names: true,
+    keeps: &[],
+};
+
+/// One suffices for what is pulled. This is for the manifests of an index, and their configurations
+/// from where a registry keeps its blobs: one, and three for each of sixteen, some of them repeated.
+const REQUESTS_MAX: u32 = 64;
+
+fn main() -> ExitCode {
+    answer(ANNOTATIONS, decide)
+}
+
+fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
+    let policy = request.load_policy(Policy::parse, record)?;
+    let statement = policy.statement_for(&request.image).map_err(Refusal::by_policy)?;
+    record.set("statement", &statement.name);
+    record.step("statement", &[("level", &statement.level)]);
+    let outcome: Result<Box<dyn Evidence>, Refusal> = match statement.exempt(&request.image) {
+        Some(exempt) => Ok(Box::new(exempt)),
+        None => match verify(statement, request, record) {
+            Ok(described) => Ok(Box::new(described)),
+            Err(error) => Err(refusal(&error)),
+        },
+    };
+    Verdict::at_level(statement.level, request, outcome)
+}
+
+fn verify(
+    statement: &Statement,
+    request: &Request,
+    record: &Record,
+) -> Result<DescribedImage, VerifyError<RegistryError>> {
+    let mut options = Options::until(request.deadline);
+    options.limits.requests = REQUESTS_MAX;
+    let registry =
+        Client::new(&request.image.repository, options).map_err(VerifyError::Registry)?;
+    let outcome = verify_annotations(statement, &request.image, request.now, &registry);
+    record.set("requests", &registry.requests());
+    outcome
+}
+
+fn refusal(error: &VerifyError<RegistryError>) -> Refusal {
+    match error {
+        VerifyError::Registry(RegistryError::Deadline { .. }) => Refusal::deadline(error),
+        VerifyError::Registry(_) | VerifyError::NotStored { .. } => Refusal::registry(error),
+        _ => Refusal::by_policy(error),
+    }
+}
