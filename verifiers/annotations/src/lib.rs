@@ -10,14 +10,17 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`verify`] | [`verify_annotations`], [`DescribedImage`], [`VerifyError`] |
+//! | [`mod@decide`] | [`decide()`]: all of this in order, up to the verdict |
 //! | [`documents`] | the image's documents, each read once and only if a rule needs it |
 //! | [`rejection`] | [`Rejection`]: why an image is not as asked; [`Site`]: where that was seen |
 //! | [`platform`] | which manifests of an index a node may run |
 
+pub mod decide;
 pub mod documents;
 pub mod platform;
 pub mod rejection;
 pub mod verify;
 
+pub use decide::decide;
 pub use rejection::{Rejection, Site};
 pub use verify::{DescribedImage, VerifyError, verify_annotations};

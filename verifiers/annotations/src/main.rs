@@ -6,9 +6,9 @@ documents, the verdict on them. */
 use std::process::ExitCode;
 
 use civ_annotations::{DescribedImage, VerifyError, verify_annotations};
-use civ_bindir::{Record, Refusal, Request, Verdict, Verifier, answer};
-use civ_policy::Evidence;
+use civ_bindir::{Record, Request, Verifier, answer};
 use civ_policy::annotations::{Policy, Statement};
+use civ_policy::{Observer as _, Refusal, Verdict};
 use civ_registry::{Client, Error as RegistryError, client::Options};
 
 const ANNOTATIONS: Verifier = Verifier {
@@ -29,17 +29,9 @@ fn main() -> ExitCode {
 
 fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let policy = request.load_policy(Policy::parse, record)?;
-    let statement = policy.statement_for(&request.image).map_err(Refusal::by_policy)?;
-    record.set("statement", &statement.name);
-    record.step("statement", &[("level", &statement.level)]);
-    let outcome: Result<Box<dyn Evidence>, Refusal> = match statement.exempt(&request.image) {
-        Some(exempt) => Ok(Box::new(exempt)),
-        None => match verify(statement, request, record) {
-            Ok(described) => Ok(Box::new(described)),
-            Err(error) => Err(refusal(&error)),
-        },
-    };
-    Verdict::at_level(statement.level, request, outcome)
+    civ_annotations::decide(&policy, &request.image, record, |statement| {
+        verify(statement, request, record).map_err(|error| refusal(&error))
+    })
 }
 
 fn verify(
@@ -52,7 +44,7 @@ fn verify(
     let registry =
         Client::new(&request.image.repository, options).map_err(VerifyError::Registry)?;
     let outcome = verify_annotations(statement, &request.image, request.now, &registry);
-    record.set("requests", &registry.requests());
+    record.count("requests", registry.requests().into());
     outcome
 }
 
