@@ -1,19 +1,28 @@
 //! The document of `digestion-image-verifier`: digests that may be pulled. Bottlerocket's own form,
-//! a single list, is accepted unchanged; `trustPolicies` bind lists to repositories.
+//! a single list, is accepted unchanged; `trustPolicies` bind lists to repositories, and `images` are
+//! digests with a name beside each and, where the list says `"children": "resolve"`, the manifests of
+//! all platforms. `civ policy digests` writes such lists.
+//!
+//! A name is for people and binds nothing: an image listed for all repositories may be pulled from any
+//! of them, by any name. Scopes are what binds.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use civ_oci::{Digest, ImageId, strict_json};
 use serde::Deserialize;
 
+use self::list::{Children, Entry, Image, TrustedList};
 use crate::error::check_version;
-use crate::{Evidence, Exempt, Level, PolicyError, ScopeTable};
+use crate::{Evidence, Exempt, Level, Observer, PolicyError, Refusal, ScopeTable, Verdict};
+
+pub use self::list::NAME_MAX;
+
+mod list;
 
 /// A parsed and validated document.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    trusted_everywhere: BTreeSet<Digest>,
+    trusted_everywhere: TrustedList,
     has_statements: bool,
     statements: Vec<Statement>,
     scopes: ScopeTable,
@@ -22,9 +31,11 @@ pub struct Policy {
 /// What is trusted in some repositories.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    name: String,
-    level: Level,
-    trusted: BTreeSet<Digest>,
+    /// Its name.
+    pub name: String,
+    /// What a digest that is not listed leads to.
+    pub level: Level,
+    trusted: TrustedList,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +44,10 @@ struct Untrusted {
     version: String,
     #[serde(default)]
     trusted_digests: Vec<Digest>,
+    #[serde(default)]
+    images: Vec<Image>,
+    #[serde(default, deserialize_with = "list::not_null")]
+    children: Option<Children>,
     trust_policies: Option<Vec<UntrustedStatement>>,
 }
 
@@ -44,38 +59,60 @@ struct UntrustedStatement {
     level: Option<Level>,
     #[serde(default)]
     trusted_digests: Vec<Digest>,
+    #[serde(default)]
+    images: Vec<Image>,
+    #[serde(default, deserialize_with = "list::not_null")]
+    children: Option<Children>,
 }
 
 impl Policy {
     /// Parses and validates a document.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        let document: Untrusted = strict_json::from_slice(bytes)?;
+        let document: Untrusted = strict_json::from_slice_of_structs(bytes)?;
         check_version(&document.version)?;
         let has_statements = document.trust_policies.is_some();
         let untrusted = document.trust_policies.unwrap_or_default();
         if has_statements && untrusted.is_empty() {
             return Err(PolicyError::NoStatements);
         }
-        if !has_statements && document.trusted_digests.is_empty() {
+        let Untrusted { trusted_digests, images, children, .. } = document;
+        let trusted_everywhere = TrustedList::new(None, trusted_digests, images, children)?;
+        if !has_statements && trusted_everywhere.is_empty() {
             return Err(PolicyError::EmptyDigestList);
         }
         let mut scopes = ScopeTable::default();
         let mut statements: Vec<Statement> = Vec::with_capacity(untrusted.len());
         for statement in untrusted {
-            let name = statement.name;
+            let UntrustedStatement { name, registry_scopes, trusted_digests, images, .. } =
+                statement;
             if statements.iter().any(|known| known.name == name) {
                 return Err(PolicyError::DuplicateStatement { statement: name });
             }
+            let trusted =
+                TrustedList::new(Some(&name), trusted_digests, images, statement.children)?;
             let level = statement.level.unwrap_or(Level::Strict);
-            if level == Level::Skip && !statement.trusted_digests.is_empty() {
+            if level == Level::Skip && !trusted.is_empty() {
                 return Err(PolicyError::SkipWithChecks { statement: name });
             }
-            scopes.add(statements.len(), &name, &statement.registry_scopes)?;
-            let trusted = statement.trusted_digests.into_iter().collect();
+            scopes.add(statements.len(), &name, &registry_scopes)?;
             statements.push(Statement { name, level, trusted });
         }
-        let trusted_everywhere = document.trusted_digests.into_iter().collect();
         Ok(Self { trusted_everywhere, has_statements, statements, scopes })
+    }
+
+    /// Decides about `image`.
+    ///
+    /// # Errors
+    /// The refusal, with the exit code that it has on a node.
+    pub fn decide(&self, image: &ImageId, observer: &dyn Observer) -> Result<Verdict, Refusal> {
+        let level = self.level_for(image);
+        if let Some(statement) = self.statement_for(image) {
+            observer.set("statement", &statement.name);
+        }
+        observer.set("level", &level);
+        observer.step("statement", &[("level", &level)]);
+        let outcome = self.check_listed(image).map_err(Refusal::by_policy);
+        Verdict::at_level(level, image, outcome)
     }
 
     /// The level that applies to `image`: that of the statement for its repository.
@@ -85,8 +122,8 @@ impl Policy {
 
     /// Looks `image` up: in the list for every repository, then in the statement for its own.
     pub fn check_listed(&self, image: &ImageId) -> Result<Box<dyn Evidence>, NotListed> {
-        if self.trusted_everywhere.contains(&image.digest) {
-            return Ok(Box::new(ListedImage { image: image.clone(), statement: None }));
+        if let Some(entry) = self.trusted_everywhere.find(&image.digest) {
+            return Ok(Box::new(ListedImage::new(image, None, entry)));
         }
         let Some(statement) = self.statement_for(image) else {
             return Err(if self.has_statements {
@@ -99,9 +136,8 @@ impl Policy {
         if statement.level == Level::Skip {
             return Ok(Box::new(Exempt::new(image, &statement.name)));
         }
-        if statement.trusted.contains(&image.digest) {
-            let statement = Some(statement.name.clone());
-            return Ok(Box::new(ListedImage { image: image.clone(), statement }));
+        if let Some(entry) = statement.trusted.find(&image.digest) {
+            return Ok(Box::new(ListedImage::new(image, Some(statement), entry)));
         }
         Err(NotListed::InStatement {
             digest: image.digest.clone(),
@@ -110,7 +146,8 @@ impl Policy {
         })
     }
 
-    fn statement_for(&self, image: &ImageId) -> Option<&Statement> {
+    /// The statement for the repository of `image`, if one speaks of it.
+    pub fn statement_for(&self, image: &ImageId) -> Option<&Statement> {
         self.statements.get(self.scopes.find(&image.repository)?)
     }
 }
@@ -119,7 +156,20 @@ impl Policy {
 #[derive(Clone, Debug)]
 struct ListedImage {
     image: ImageId,
-    statement: Option<String>,
+    /// What it is listed as, in words.
+    listed: String,
+}
+
+impl ListedImage {
+    fn new(image: &ImageId, statement: Option<&Statement>, entry: Entry<'_>) -> Self {
+        let statement = statement.map(|statement| format!(" in statement {:?}", statement.name));
+        let entry = match entry {
+            Entry::Digest => String::new(),
+            Entry::Image(name) => format!(" as {name:?}"),
+            Entry::ChildOf(name) => format!(" as a child of {name:?}"),
+        };
+        Self { image: image.clone(), listed: statement.unwrap_or_default() + &entry }
+    }
 }
 
 impl Evidence for ListedImage {
@@ -130,11 +180,7 @@ impl Evidence for ListedImage {
 
 impl fmt::Display for ListedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "digest listed: {}", self.image.digest)?;
-        match &self.statement {
-            Some(statement) => write!(f, " in statement {statement:?}"),
-            None => Ok(()),
-        }
+        write!(f, "digest listed: {}{}", self.image.digest, self.listed)
     }
 }
 
@@ -174,13 +220,17 @@ pub enum NotListed {
 
 #[cfg(test)]
 mod tests {
+    use civ_oci::strict_json::JsonError;
+    use proptest::prelude::*;
+
     use super::*;
 
     const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const C: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
     const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
     fn policy(text: &str) -> Result<Policy, PolicyError> {
-        Policy::parse(text.replace("$A", A).replace("$B", B).as_bytes())
+        Policy::parse(text.replace("$A", A).replace("$B", B).replace("$C", C).as_bytes())
     }
 
     fn image(repository: &str, digest: &str) -> ImageId {
@@ -218,6 +268,113 @@ mod tests {
         }
         assert_eq!(policy.level_for(&image("r.io/watch", A)), Level::Audit);
         assert_eq!(policy.level_for(&image("r.io/other", A)), Level::Strict);
+    }
+
+    #[test]
+    fn an_index_admits_its_children_if_its_list_resolves_them() {
+        let image = |digest| image("r.io/prod/app", digest);
+        let resolved = r#""children":"resolve","images":[{"name":"r.io/prod/app:1","digest":"$A","children":["$B"]}]"#;
+        let plain = r#""images":[{"name":"r.io/prod/app:1","digest":"$A"}]"#;
+        for (list, child_allowed) in [(resolved, true), (plain, false)] {
+            let everywhere = format!(r#"{{"version":"1.0",{list}}}"#);
+            let scoped = format!(
+                r#"{{"version":"1.0","trustPolicies":[{{"name":"prod","registryScopes":["r.io/prod/*"],{list}}}]}}"#
+            );
+            for document in [everywhere, scoped] {
+                let policy = policy(&document).unwrap();
+                let found = policy.check_listed(&image(A)).unwrap().to_string();
+                assert!(found.ends_with(r#" as "r.io/prod/app:1""#), "{found}");
+                assert_eq!(policy.check_listed(&image(B)).is_ok(), child_allowed, "{document}");
+                let listed = if child_allowed { "among the 2 " } else { "among the 1 " };
+                let refused = policy.check_listed(&image(C)).err().unwrap().to_string();
+                assert!(refused.contains(listed), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_binds_nothing_and_scopes_do() {
+        let list = r#""images":[{"name":"r.io/prod/app:1","digest":"$A"}]"#;
+        let everywhere = policy(&format!(r#"{{"version":"1.0",{list}}}"#)).unwrap();
+        assert!(everywhere.check_listed(&image("other.io/x", A)).is_ok());
+        let scoped = format!(
+            r#"{{"version":"1.0","trustPolicies":[{{"name":"s","registryScopes":["r.io/test"],{list}}}]}}"#
+        );
+        assert!(policy(&scoped).unwrap().check_listed(&image("r.io/prod/app", A)).is_err());
+    }
+
+    #[test]
+    fn refuses_lists_that_would_be_narrower_or_wider_than_they_read() {
+        for (list, words) in [
+            (
+                r#""children":"resolve","images":[{"name":"n","digest":"$A"}]"#,
+                "let civ policy digests write",
+            ),
+            (
+                r#""children":"resolve","images":[{"name":"m","digest":"$A","children":[]},{"name":"n","digest":"$B"}]"#,
+                r#"image "n" of"#,
+            ),
+            (r#""images":[{"name":"n","digest":"$A","children":["$B"]}]"#, "does not say"),
+            (r#""children":"resolve","trustedDigests":["$A"]"#, "nothing to resolve"),
+            (r#""children":"resolve","images":[],"trustedDigests":["$A"]"#, "nothing to resolve"),
+            (r#""children":"ignore","images":[{"name":"n","digest":"$A"}]"#, "unknown variant"),
+            (r#""children":null,"images":[{"name":"n","digest":"$A"}]"#, "expected value"),
+            (r#""images":[{"name":"n","digest":"$A","children":null}]"#, "invalid type: null"),
+            (r#""images":[{"digest":"$A"}]"#, "missing field `name`"),
+            (r#""images":[{"name":"n"}]"#, "missing field `digest`"),
+            (r#""images":[{"name":"","digest":"$A"}]"#, "has 0 bytes"),
+            (r#""images":[{"name":"n","digest":"$A","platform":"x"}]"#, "unknown field"),
+            (r#""images":[{"name":"n","name":"m","digest":"$A"}]"#, r#"duplicate key "name""#),
+            (r#""images":[{"name":"n","digest":"sha256:A"}]"#, "not a digest"),
+            (
+                r#""children":"resolve","images":[{"name":"n","digest":"$A","children":["x"]}]"#,
+                "not a digest",
+            ),
+        ] {
+            for text in [
+                format!(r#"{{"version":"1.0",{list}}}"#),
+                format!(
+                    r#"{{"version":"1.0","trustPolicies":[{{"name":"s","registryScopes":["*"],{list}}}]}}"#
+                ),
+            ] {
+                let error = policy(&text).unwrap_err().to_string();
+                assert!(error.contains(words), "{text}: {error}");
+            }
+        }
+        let long = |length| {
+            format!(
+                r#"{{"version":"1.0","images":[{{"name":"{}","digest":"$A"}}]}}"#,
+                "x".repeat(length)
+            )
+        };
+        policy(&long(NAME_MAX)).unwrap();
+        assert!(policy(&long(NAME_MAX + 1)).is_err());
+    }
+
+    proptest! {
+        /// One pass must refuse what two passes did, in their words.
+        #[test]
+        fn no_edit_makes_a_document_that_only_one_pass_accepts(
+            at in any::<prop::sample::Index>(),
+            from in any::<prop::sample::Index>(),
+            length in 0_usize..40,
+            with in any::<Option<u8>>(),
+        ) {
+            let document = format!(
+                r#"{{"version":"1.0","children":"resolve","images":[{{"name":"n","digest":"{A}","children":["{B}"]}}],"trustPolicies":[{{"name":"s","registryScopes":["*"],"level":"audit","trustedDigests":["{C}"]}}]}}"#
+            );
+            let mut bytes = document.into_bytes();
+            let (at, from) = (at.index(bytes.len()), from.index(bytes.len()));
+            let piece: Vec<u8> = match with {
+                Some(byte) => vec![byte],
+                None => bytes[from..].iter().copied().take(length).collect(),
+            };
+            bytes.splice(at..at, piece);
+            let twice = strict_json::from_slice::<Untrusted>(&bytes);
+            let once = strict_json::from_slice_of_structs::<Untrusted>(&bytes);
+            let words = |parsed: Result<Untrusted, JsonError>| parsed.map(drop).map_err(|e| e.to_string());
+            prop_assert_eq!(words(once), words(twice));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a trust policy is not valid.
 
+use civ_oci::Digest;
 use civ_oci::strict_json::JsonError;
 
 use crate::annotations::RuleError;
@@ -10,6 +11,28 @@ use crate::scope::ScopeError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
+    /// A list that resolves children has an image without its own.
+    #[error(
+        "image {image:?} of {} has no \"children\", and the list says \"children\": \"resolve\"; let civ policy digests write the list",
+        list(statement)
+    )]
+    ChildrenMissing {
+        /// The statement, or the document itself.
+        statement: Option<String>,
+        /// The image's name.
+        image: String,
+    },
+    /// An image has children, and its list does not resolve them.
+    #[error(
+        "image {image:?} of {} has \"children\", and the list does not say \"children\": \"resolve\"; add that, or remove them",
+        list(statement)
+    )]
+    ChildrenNotResolved {
+        /// The statement, or the document itself.
+        statement: Option<String>,
+        /// The image's name.
+        image: String,
+    },
     /// Two keys of a statement have the same name.
     #[error("two keys of statement {statement:?} are called {key:?}")]
     DuplicateKeyName {
@@ -44,6 +67,19 @@ pub enum PolicyError {
         statement: String,
         /// The repository or prefix as written.
         text: String,
+    },
+    /// An image's name is empty or too long.
+    #[error(
+        "the name of {digest} in {} has {length} bytes; a name has at least 1 and at most {max}",
+        list(statement), max = crate::digestion::NAME_MAX
+    )]
+    ImageName {
+        /// The statement, or the document itself.
+        statement: Option<String>,
+        /// The image.
+        digest: Digest,
+        /// The bytes of the name.
+        length: usize,
     },
     /// Not JSON as civ accepts it, or not of the document's form.
     #[error("{0}")]
@@ -139,6 +175,15 @@ pub enum PolicyError {
     /// The document has no statement.
     #[error("no statement in \"trustPolicies\"")]
     NoStatements,
+    /// A list resolves children, and has no image that could have any.
+    #[error(
+        "{} says \"children\": \"resolve\" and lists no \"images\", so there is nothing to resolve; let civ policy digests write the list",
+        list(statement)
+    )]
+    NothingToResolve {
+        /// The statement, or the document itself.
+        statement: Option<String>,
+    },
     /// A rule about annotations is not valid.
     #[error("{rule} of statement {statement:?}: {source}")]
     Rule {
@@ -194,4 +239,12 @@ pub enum PolicyError {
 /// Checks a document's `version`.
 pub(crate) fn check_version(version: &str) -> Result<(), PolicyError> {
     if version == "1.0" { Ok(()) } else { Err(PolicyError::Version { found: version.to_owned() }) }
+}
+
+/// A list of digests by the statement it is in.
+fn list(statement: &Option<String>) -> String {
+    match statement {
+        Some(statement) => format!("statement {statement:?}"),
+        None => "the list for all repositories".to_owned(),
+    }
 }

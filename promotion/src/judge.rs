@@ -71,10 +71,7 @@ pub async fn judge(client: &Client, policy: Policy, image: &ImageId) -> Result<J
                 let verify = |trust: Trust<'_>| verify(trust, &asked, now, &registry);
                 civ_cosign::decide(policy, &asked, &keys, &notes, verify)
             }
-            Policy::Digestion(policy) => {
-                let outcome = policy.check_listed(&asked).map_err(Refusal::by_policy);
-                Verdict::at_level(policy.level_for(&asked), &asked, outcome)
-            }
+            Policy::Digestion(policy) => policy.decide(&asked, &notes),
         };
         let Taken { facts, steps } = notes.taken();
         Judgement { image: asked, facts, steps, verdict }

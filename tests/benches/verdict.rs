@@ -147,6 +147,12 @@ impl Scene {
         );
         let listed =
             write("listed", json!({ "version": "1.0", "trustedDigests": [app.digest.clone()] }));
+        // The one that is asked about is the last.
+        let many: Vec<_> = (1..10_000_u32)
+            .map(|n| Digest::sha256(&n.to_be_bytes()).to_string())
+            .chain([app.digest.clone()])
+            .collect();
+        let listed_last = write("many", json!({ "version": "1.0", "trustedDigests": many }));
         let signed_by = |name: &str, key: Value| {
             let policy = json!({ "version": "1.0", "trustPolicies": [{
                 "name": "production",
@@ -192,6 +198,13 @@ impl Scene {
             ));
             contenders.push(contender(&format!("  {name}, env -i"), executable, &call, &[]));
         }
+        let policy = listed_last.to_str().expect("a temporary path is UTF-8");
+        contenders.push(contender(
+            "  digestion, 10,000 digests",
+            gate::executable("digestion-image-verifier"),
+            &["-name", &app.tag, "-digest", &app.digest, "-policy", policy],
+            &[],
+        ));
         let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         let credentials = credentials.map(|name| (name, "test".to_owned()));
         for (name, policy) in [("  KMS key, kept", &cached), ("  KMS key, asked for", &uncached)] {

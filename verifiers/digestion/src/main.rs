@@ -21,7 +21,5 @@ fn main() -> ExitCode {
 }
 
 fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
-    let policy = request.load_policy(Policy::parse, record)?;
-    let outcome = policy.check_listed(&request.image).map_err(Refusal::by_policy);
-    Verdict::at_level(policy.level_for(&request.image), &request.image, outcome)
+    request.load_policy(Policy::parse, record)?.decide(&request.image, record)
 }
