@@ -5,8 +5,12 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`digests`] | writing a list of digests: [`digests::write`] |
+//! | [`images`] | the images that a file names: [`images::read`] |
 //! | [`kind`] | [`Kind`]: which verifier a document is written for |
 
+pub mod digests;
+pub mod images;
 pub mod kind;
 
 pub use kind::Kind;
