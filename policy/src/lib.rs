@@ -9,6 +9,7 @@
 //! | [`annotations`] | the document of `annotations-image-verifier` |
 //! | [`cosign`] | the document of `cosign-image-verifier` |
 //! | [`digestion`] | the document of `digestion-image-verifier`, Bottlerocket's unchanged |
+//! | [`notation`] | the document of `notation-image-verifier`, the Notary Project's unchanged |
 //! | [`scope`] | [`Scope`]: which repositories a statement is for, and which statement wins |
 //! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references; [`KeySource`]: who knows their public keys |
 //! | [`kms_cache`] | [`KmsCache`]: how long an answer of KMS is used |
@@ -29,6 +30,7 @@ pub mod file;
 pub mod kms;
 pub mod kms_cache;
 pub mod level;
+pub mod notation;
 pub mod scope;
 pub mod time;
 pub mod transparency;
