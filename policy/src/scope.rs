@@ -21,6 +21,8 @@ use civ_oci::{ReferenceError, Repository};
 
 use crate::PolicyError;
 
+mod relation;
+
 /// One entry of a statement's `registryScopes`, normalised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Pattern);

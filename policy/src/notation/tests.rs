@@ -321,7 +321,7 @@ proptest! {
 
     #[test]
     fn any_value_can_be_written_and_is_read_as_itself(value in "\\PC{1,20}") {
-        let escaped: String = value.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let escaped = value.bytes().fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
         let name: DistinguishedName = format!("C=US,ST=WA,O={escaped}").parse().unwrap();
         let read = name.attributes().find(|(kind, _)| *kind == "O").map(|(_, value)| value.to_owned());
         prop_assert_eq!(read, Some(value));
