@@ -65,6 +65,13 @@ struct UntrustedStatement {
     children: Option<Children>,
 }
 
+impl Statement {
+    /// How many digests it lists.
+    pub fn listed(&self) -> usize {
+        self.trusted.len()
+    }
+}
+
 impl Policy {
     /// Parses and validates a document.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
@@ -144,6 +151,21 @@ impl Policy {
             statement: statement.name.clone(),
             listed: statement.trusted.len(),
         })
+    }
+
+    /// How many digests are admitted whatever the repository.
+    pub fn trusted_everywhere(&self) -> usize {
+        self.trusted_everywhere.len()
+    }
+
+    /// All statements, in the document's order.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// The scopes of all statements.
+    pub fn scopes(&self) -> &ScopeTable {
+        &self.scopes
     }
 
     /// The statement for the repository of `image`, if one speaks of it.

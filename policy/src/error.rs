@@ -14,7 +14,7 @@ pub enum PolicyError {
     /// A list that resolves children has an image without its own.
     #[error(
         "image {image:?} of {} has no \"children\", and the list says \"children\": \"resolve\"; let civ policy digests write the list",
-        list(statement)
+        list(statement.as_deref())
     )]
     ChildrenMissing {
         /// The statement, or the document itself.
@@ -25,7 +25,7 @@ pub enum PolicyError {
     /// An image has children, and its list does not resolve them.
     #[error(
         "image {image:?} of {} has \"children\", and the list does not say \"children\": \"resolve\"; add that, or remove them",
-        list(statement)
+        list(statement.as_deref())
     )]
     ChildrenNotResolved {
         /// The statement, or the document itself.
@@ -71,7 +71,7 @@ pub enum PolicyError {
     /// An image's name is empty or too long.
     #[error(
         "the name of {digest} in {} has {length} bytes; a name has at least 1 and at most {max}",
-        list(statement), max = crate::digestion::NAME_MAX
+        list(statement.as_deref()), max = crate::digestion::NAME_MAX
     )]
     ImageName {
         /// The statement, or the document itself.
@@ -178,7 +178,7 @@ pub enum PolicyError {
     /// A list resolves children, and has no image that could have any.
     #[error(
         "{} says \"children\": \"resolve\" and lists no \"images\", so there is nothing to resolve; let civ policy digests write the list",
-        list(statement)
+        list(statement.as_deref())
     )]
     NothingToResolve {
         /// The statement, or the document itself.
@@ -242,7 +242,7 @@ pub(crate) fn check_version(version: &str) -> Result<(), PolicyError> {
 }
 
 /// A list of digests by the statement it is in.
-fn list(statement: &Option<String>) -> String {
+fn list(statement: Option<&str>) -> String {
     match statement {
         Some(statement) => format!("statement {statement:?}"),
         None => "the list for all repositories".to_owned(),

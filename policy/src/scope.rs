@@ -224,6 +224,14 @@ impl ScopeTable {
         Ok(())
     }
 
+    /// The scopes that match `repository`, each with the index of its statement: the closest first.
+    pub fn matching(&self, repository: &Repository) -> Vec<(&Scope, usize)> {
+        let matching = self.entries.iter().filter(|(scope, _)| scope.matches(repository));
+        let mut matching: Vec<_> = matching.map(|(scope, index)| (scope, *index)).collect();
+        matching.sort_by(|(a, _), (b, _)| b.compare_specificity(a));
+        matching
+    }
+
     /// The index of the statement whose scope describes `repository` most closely.
     pub fn find(&self, repository: &Repository) -> Option<usize> {
         self.entries

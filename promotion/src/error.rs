@@ -114,6 +114,12 @@ pub enum Cause {
     /// The policy does not speak of the repository.
     #[error(transparent)]
     NoStatement(#[from] NoStatement),
+    /// There is no verifier yet for documents of that kind.
+    #[error("this version has no {kind}-image-verifier to ask")]
+    NoVerifier {
+        /// The kind.
+        kind: civ_authoring::Kind,
+    },
     /// A reference with neither tag nor digest.
     #[error("the reference has neither a tag nor a digest")]
     NoTagOrDigest,
@@ -196,6 +202,7 @@ impl Error {
             Cause::NoStatement(_) => Kind::Refused,
             Cause::NoTagOrDigest
             | Cause::DestinationNeedsTag
+            | Cause::NoVerifier { .. }
             | Cause::Obstacle(Obstacle::NoSignatureTag)
             | Cause::PayloadTooLarge { .. } => Kind::Usage,
             _ => Kind::Registry,

@@ -3,26 +3,20 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use civ_annotations::{DescribedImage, VerifyError as AnnotationsError, verify_annotations};
+use civ_authoring::Document;
 use civ_cosign::{
-    StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError, verify_signatures,
+    StoredSignatures, Trust, VerifiedImage, VerifyError as CosignError, verify_signatures,
 };
 use civ_oci::ImageId;
-use civ_policy::{Observer, Refusal, UtcTime, Verdict, digestion};
+use civ_policy::annotations::Statement;
+use civ_policy::{Observer, Refusal, UtcTime, Verdict};
 
 use crate::error::{Cause, Error, Step};
 use crate::gate::now;
 use crate::plan::reference;
 use crate::registry::{Client, GateClient};
 use crate::signer::GateKeys;
-
-/// A trust policy of a kind that the gate has.
-#[derive(Clone, Debug)]
-pub enum Policy {
-    /// That of `cosign-image-verifier`.
-    Cosign(Box<TrustPolicy>),
-    /// That of `digestion-image-verifier`.
-    Digestion(Box<digestion::Policy>),
-}
 
 /// What the gate says about an image, and how it came to say so.
 #[derive(Debug)]
@@ -60,23 +54,45 @@ pub struct JudgedStep {
 ///
 /// # Errors
 /// Only what keeps the question from being asked. A registry that fails is a refusal, as on a node.
-pub async fn judge(client: &Client, policy: Policy, image: &ImageId) -> Result<Judgement, Error> {
+pub async fn judge(client: &Client, policy: Document, image: &ImageId) -> Result<Judgement, Error> {
     let fail = |cause| Error::new(Step::Judge, reference(image), cause);
+    if matches!(policy, Document::Notation(_)) {
+        return Err(fail(Cause::NoVerifier { kind: policy.kind() }));
+    }
     let (registry, keys, asked) = (client.gate(), GateKeys::new(), image.clone());
     let now = now().map_err(fail)?;
     let judge = move || {
         let notes = Notes::default();
         let verdict = match &policy {
-            Policy::Cosign(policy) => {
+            Document::Annotations(policy) => {
+                let verify = |statement: &Statement| describe(statement, &asked, now, &registry);
+                civ_annotations::decide(policy, &asked, &notes, verify)
+            }
+            Document::Cosign(policy) => {
                 let verify = |trust: Trust<'_>| verify(trust, &asked, now, &registry);
                 civ_cosign::decide(policy, &asked, &keys, &notes, verify)
             }
-            Policy::Digestion(policy) => policy.decide(&asked, &notes),
+            Document::Digestion(policy) => policy.decide(&asked, &notes),
+            Document::Notation(_) => Err(Refusal::bad_policy("notation is not decided here")),
         };
         let Taken { facts, steps } = notes.taken();
         Judgement { image: asked, facts, steps, verdict }
     };
     tokio::task::spawn_blocking(judge).await.map_err(|_| fail(Cause::Internal))
+}
+
+fn describe(
+    statement: &Statement,
+    image: &ImageId,
+    now: UtcTime,
+    registry: &GateClient,
+) -> Result<DescribedImage, Refusal> {
+    verify_annotations(statement, image, now, registry).map_err(|error| match error {
+        AnnotationsError::Registry(_) | AnnotationsError::NotStored { .. } => {
+            Refusal::registry(error)
+        }
+        _ => Refusal::by_policy(error),
+    })
 }
 
 fn verify(
@@ -87,7 +103,7 @@ fn verify(
 ) -> Result<VerifiedImage, Refusal> {
     let signatures = StoredSignatures::of(image, trust.signature_repository(image), registry);
     verify_signatures(trust, image, now, signatures).map_err(|error| match error {
-        VerifyError::Registry(_) => Refusal::registry(error),
+        CosignError::Registry(_) => Refusal::registry(error),
         _ => Refusal::by_policy(error),
     })
 }

@@ -6,11 +6,17 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`digests`] | writing a list of digests: [`digests::write`] |
+//! | [`document`] | [`Document`]: a document of any kind |
+//! | [`mod@explain`] | [`explain()`]: which statement speaks of a repository, and what it asks for |
 //! | [`images`] | the images that a file names: [`images::read`] |
 //! | [`kind`] | [`Kind`]: which verifier a document is written for |
 
 pub mod digests;
+pub mod document;
+pub mod explain;
 pub mod images;
 pub mod kind;
 
+pub use document::{Document, DocumentError};
+pub use explain::explain;
 pub use kind::Kind;

@@ -93,6 +93,11 @@ impl Policy {
     pub fn statements(&self) -> &[Statement] {
         &self.statements
     }
+
+    /// The scopes of all statements.
+    pub fn scopes(&self) -> &ScopeTable {
+        &self.scopes
+    }
 }
 
 impl Statement {

@@ -127,6 +127,11 @@ impl TrustPolicy {
         Ok(Self { document, parsed })
     }
 
+    /// The document, whose keys are texts.
+    pub fn document(&self) -> &Policy {
+        &self.document
+    }
+
     /// How long what KMS says of a key that is not pinned is used.
     pub fn kms_cache(&self) -> KmsCache {
         self.document.kms_cache()

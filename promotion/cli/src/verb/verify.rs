@@ -1,8 +1,9 @@
 //! `civ verify`
 
+use civ_authoring::Document;
 use civ_oci::Reference;
 use civ_policy::Exit as GateExit;
-use civ_promotion::judge::{Policy, judge};
+use civ_promotion::judge::judge;
 use civ_promotion::promote;
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ pub(super) async fn run(args: Verify) -> Result<Exit, Failure> {
         Some(image) => image,
         None => promote::find(&client, &args.image).await?,
     };
-    let judgement = judge(&client, Policy::Cosign(Box::new(policy)), &image).await?;
+    let judgement = judge(&client, Document::Cosign(Box::new(policy)), &image).await?;
     let statement = judgement.fact("statement").unwrap_or_default().to_owned();
     let (verdict, reason, exit) = match judgement.verdict {
         Ok(verdict) => ("allowed", verdict.reason().to_owned(), Exit::Success),

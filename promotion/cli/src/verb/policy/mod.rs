@@ -2,15 +2,26 @@
 
 use clap::Subcommand;
 
+use self::explain::Explain;
 use self::pin::Pin;
 use crate::failure::{Exit, Failure};
 
 mod document;
+mod explain;
 mod pin;
 
 /// What can be done with a trust policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
+    /// Say which statement of a trust policy speaks of an image, why, and what it asks for.
+    ///
+    /// With --live, also what a node would decide, and each step on the way. Fails as the verifier
+    /// would: 1 refused, 3 the policy is not valid, 4 the registry failed.
+    #[command(after_help = "Examples:
+  civ policy explain registry.example/prod/app --policy trustpolicy.json
+  civ policy explain registry.example/prod/app:1.4 --live --policy cosign.json --policy digestion.json")]
+    Explain(Explain),
+
     /// Write the public keys of KMS keys into a trust policy, so that nodes ask AWS nothing.
     ///
     /// For each key with "kms" and without "publicKey", AWS KMS is asked with your credentials and
@@ -24,6 +35,7 @@ pub(crate) enum PolicyVerb {
 
 pub(super) fn run(verb: PolicyVerb) -> Result<Exit, Failure> {
     match verb {
+        PolicyVerb::Explain(args) => super::until_stopped(explain::run(args), None),
         PolicyVerb::Pin(args) => super::until_stopped(pin::run(args), None),
     }
 }
