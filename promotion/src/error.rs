@@ -148,7 +148,7 @@ pub enum Cause {
     #[error("the registry answers that there is no such tag, and goes on to serve it")]
     StillThere,
     /// More, larger or deeper than any real image.
-    #[error("the image is made of more manifests than civ copies")]
+    #[error("the image is made of more manifests than civ reads")]
     TooManyManifests,
     /// The gate would not look at one more.
     #[error("{limit} bundles refer to the image already, and verifiers look at no more")]

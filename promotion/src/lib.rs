@@ -18,6 +18,7 @@
 //! | [`gate`] | the check before anything is published |
 //! | [`judge`] | what a node with some policy would say |
 //! | [`attached`] | what is attached to an image, and deleting it |
+//! | [`digests`] | the digests that an image can be pulled by |
 //! | [`annotations`] | `key=value` texts |
 //! | [`registry`] | a registry client that writes |
 //! | [`progress`] | [`Progress`]: what happens while it happens |
@@ -26,6 +27,7 @@
 pub mod annotations;
 pub mod attached;
 pub mod copy;
+pub mod digests;
 pub mod error;
 pub mod gate;
 pub mod judge;

@@ -15,11 +15,11 @@ use crate::registry::{Destination, RegistryError, Source};
 /// The most manifests that one image may be made of.
 pub(crate) const MANIFESTS_MAX: usize = 1_000;
 /// The most bytes that they may have together.
-const MANIFESTS_BYTES_MAX: usize = 16 << 20;
+pub(crate) const MANIFESTS_BYTES_MAX: usize = 16 << 20;
 /// The deepest nesting of indexes.
-const DEPTH_MAX: usize = 4;
+pub(crate) const DEPTH_MAX: usize = 4;
 /// Questions asked of a registry at a time.
-const QUESTIONS: usize = 8;
+pub(crate) const QUESTIONS: usize = 8;
 
 /// What is to be done to bring an image to its destination.
 #[derive(Clone, Debug)]
@@ -271,7 +271,11 @@ impl Tree {
     }
 }
 
-async fn read_child(source: &Source, child: Descriptor) -> Result<StoredManifest, Error> {
+/// A document that an index names.
+pub(crate) async fn read_child(
+    source: &Source,
+    child: Descriptor,
+) -> Result<StoredManifest, Error> {
     let at = source.repository().image(child.digest.clone());
     let fail = |cause| Error::new(Step::ReadManifest, reference(&at), cause);
     let found = source.manifest(&Selector::Digest(child.digest.clone())).await;

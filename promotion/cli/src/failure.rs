@@ -63,6 +63,11 @@ impl Failure {
         self
     }
 
+    /// How the process is to end.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Prints the line. Nothing can be done if that fails too.
     pub(crate) fn report(self) -> ExitCode {
         let mut line = self.fact;

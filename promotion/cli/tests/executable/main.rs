@@ -1,6 +1,8 @@
 //! The executable, with registries in memory: no program but cargo is needed.
 
 #[cfg(test)]
+mod digests;
+#[cfg(test)]
 mod key;
 #[cfg(test)]
 mod signatures;

@@ -3,9 +3,11 @@
 use clap::Subcommand;
 
 use self::explain::Explain;
+use self::digests::Digests;
 use self::pin::Pin;
 use crate::failure::{Exit, Failure};
 
+mod digests;
 mod document;
 mod explain;
 mod pin;
@@ -31,11 +33,24 @@ pub(crate) enum PolicyVerb {
   civ policy pin trustpolicy.json
   civ policy pin trustpolicy.json --refresh --dry-run")]
     Pin(Pin),
+
+    /// Write the policy of digestion-image-verifier that trusts given images, on all platforms.
+    ///
+    /// The images are named here, or in files: a list with one on each line, a lock file of imgpkg
+    /// (ImagesLock), or Kubernetes manifests, rendered charts included. Registries are asked, with your
+    /// credentials, for the digest of each image and of the platforms of each index. If one image
+    /// cannot be had, nothing is written.
+    #[command(after_help = "Examples:
+  civ policy digests registry.example/prod/app:1.4 registry.example/prod/db:16 > trustpolicy.json
+  helm template chart | civ policy digests --file - --scoped --output-file trustpolicy.json
+  civ policy digests --file images.lock.yaml --flat")]
+    Digests(Digests),
 }
 
 pub(super) fn run(verb: PolicyVerb) -> Result<Exit, Failure> {
     match verb {
         PolicyVerb::Explain(args) => super::until_stopped(explain::run(args), None),
+        PolicyVerb::Digests(args) => digests::run(args),
         PolicyVerb::Pin(args) => super::until_stopped(pin::run(args), None),
     }
 }

@@ -141,7 +141,7 @@ fn warning(kms: &str, answer: &Answer) -> Option<String> {
 
 /// Puts `text` in the file's place at once, with the file's mode and owner. Of a link, the file that it
 /// leads to is replaced.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let metadata = fs::metadata(&path)?;
     let directory = path.parent().ok_or(io::ErrorKind::NotADirectory)?;
