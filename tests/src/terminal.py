@@ -2,9 +2,11 @@
 
 terminal.py ANSWER… -- PROGRAM ARGUMENT…
 
-Prints what the terminal shows and ends as the program does.
+Prints what the terminal shows, and whether it is left hiding what is typed, and ends as the program
+does.
 """
 
+import fcntl
 import os
 import pty
 import select
@@ -13,25 +15,37 @@ import termios
 
 end = sys.argv.index("--")
 answers, program = sys.argv[1:end], sys.argv[end + 1 :]
-pid, terminal = pty.fork()
+# This process keeps the other side too: a terminal that nobody has open forgets its state.
+terminal, side = pty.openpty()
+pid = os.fork()
 if pid == 0:
+    os.setsid()
+    fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+    for standard in range(3):
+        os.dup2(side, standard)
+    os.closerange(3, max(terminal, side) + 1)
     os.execv(program[0], program)
 
-shown, answered = b"", 0
+
+def hides():
+    return not termios.tcgetattr(terminal)[3] & termios.ECHO
+
+
+shown, answered, ended = b"", 0, None
 while True:
     if select.select([terminal], [], [], 0.01)[0]:
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # the program has closed it
-            break
-        if not piece:
-            break
-        shown += piece
+        shown += os.read(terminal, 4096)
+        continue
+    if ended is not None:
+        break
     # The program shows what is typed again before it shows the next prompt.
-    hidden = not termios.tcgetattr(terminal)[3] & termios.ECHO
-    if hidden and answered < min(len(answers), shown.count(b": ")):
+    if hides() and answered < min(len(answers), shown.count(b": ")):
         os.write(terminal, answers[answered].encode() + b"\n")
         answered += 1
+    process, status = os.waitpid(pid, os.WNOHANG)
+    ended = status if process else None
+if hides():
+    shown += b"[what is typed stays hidden]\r\n"
 sys.stdout.buffer.write(shown)
 sys.stdout.flush()
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+sys.exit(os.waitstatus_to_exitcode(ended) % 256)

@@ -67,6 +67,20 @@ fn cosign_signs_with_the_keys_that_civ_generates() {
 }
 
 #[test]
+fn stopped_at_its_prompt_civ_leaves_the_terminal_as_it_was() {
+    const CTRL_C: &str = "\u{3}";
+    let civ = Civ::new();
+    let generate = ["key", "generate", "--output-key-prefix", "stopped"];
+    for answers in [&[CTRL_C][..], &["canary", CTRL_C]] {
+        let stopped = civ.run_on_a_terminal(generate, answers);
+        assert_eq!(stopped.code, Some(130), "{stopped:?}");
+        assert!(stopped.stdout.contains("stopped"), "{stopped:?}");
+        assert!(!stopped.stdout.contains("stays hidden"), "{stopped:?}");
+    }
+    assert!(!civ.path("stopped.key").exists() && !civ.path("stopped.pub").exists());
+}
+
+#[test]
 fn a_password_is_typed_twice_for_a_new_key_and_once_to_use_it() {
     let civ = Civ::new();
     let generate = ["key", "generate", "--output-key-prefix", "typed"];

@@ -1,5 +1,6 @@
 //! What goes to stdout: lines for people, or one JSON document for programs.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use clap::ValueEnum;
@@ -23,8 +24,7 @@ pub(crate) fn print(
     let mut out = io::stdout().lock();
     match format {
         Format::Json => {
-            serde_json::to_writer_pretty(&mut out, result)?;
-            writeln!(out)?;
+            writeln!(out, "{}", to_ascii_json(result)?)?;
         }
         Format::Text => {
             for line in lines() {
@@ -33,6 +33,26 @@ pub(crate) fn print(
         }
     }
     out.flush()
+}
+
+/// Indented JSON in which all that is not ASCII, or controls a terminal, is escaped: reports hold text of
+/// strangers, and end up on terminals as well.
+fn to_ascii_json(result: &impl Serialize) -> serde_json::Result<String> {
+    let json = serde_json::to_string_pretty(result)?;
+    let mut ascii = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for character in json.chars() {
+        // JSON itself has escaped the controls up to U+001F; outside texts there are only newlines.
+        if character.is_ascii() && character != '\u{7f}' {
+            ascii.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut units) {
+                // Writing to a String cannot fail.
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+    }
+    Ok(ascii)
 }
 
 /// A number of bytes for people: `12.3 MB`.
@@ -59,6 +79,14 @@ pub(crate) fn count(number: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_of_strangers_is_ascii_and_means_the_same() {
+        let texts = ["plain", "\u{1b}[2J\u{9b}2J\u{7f}", "\u{202e}evil\u{2028}", "ü😀\"\\\n"];
+        let json = to_ascii_json(&texts).unwrap();
+        assert!(json.chars().all(|c| c == '\n' || matches!(c, ' '..='~')), "{json}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), texts);
+    }
 
     #[test]
     fn amounts_read_well() {

@@ -31,6 +31,9 @@ pub(crate) fn of_new_key() -> Result<Password, Failure> {
                 Failure::new(Exit::Key, "there is no password for the new private key")
                     .hint(format_args!("set {VARIABLE}, or run civ on a terminal"))
             }
+            PasswordError::Terminal { kind: io::ErrorKind::Interrupted } => {
+                Failure::new(Exit::Interrupted, "stopped")
+            }
             error => Failure::new(Exit::Key, error),
         })
     };

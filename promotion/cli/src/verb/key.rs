@@ -16,7 +16,14 @@ use crate::password;
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
-pub(super) fn generate(args: &GenerateKey) -> Result<Exit, Failure> {
+/// On a thread that may wait for a password: when the user stops civ there, it is this thread that gives
+/// the terminal its echo back.
+pub(super) async fn generate(args: GenerateKey) -> Result<Exit, Failure> {
+    let made = tokio::task::spawn_blocking(move || generate_here(&args)).await;
+    made.map_err(|_| Failure::new(Exit::Internal, "cannot make a key: a task failed"))?
+}
+
+fn generate_here(args: &GenerateKey) -> Result<Exit, Failure> {
     let (private, public) = (with_suffix(&args.prefix, ".key"), with_suffix(&args.prefix, ".pub"));
     for path in [&private, &public] {
         // Before anybody types a password. What counts is that neither is overwritten below.

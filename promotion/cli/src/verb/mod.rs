@@ -36,11 +36,11 @@ mod verify;
 pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Promote(args) => until_stopped(promote::run(args), Some(TO_GO_ON)),
-        Verb::Sign(args) => until_stopped(sign::run(args), Some(TO_GO_ON)),
+        Verb::Sign(args) => until_stopped(sign::run(args), Some(TO_SIGN_ON)),
         Verb::Verify(args) => until_stopped(verify::run(args), None),
         Verb::PublicKey(args) => until_stopped(public_key::run(args), None),
         Verb::Policy(verb) => policy::run(verb),
-        Verb::Key(KeyVerb::Generate(args)) => key::generate(&args),
+        Verb::Key(KeyVerb::Generate(args)) => until_stopped(key::generate(args), None),
         Verb::Tree(args) => until_stopped(tree::run(args), None),
         Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),
         Verb::Clean(args) => until_stopped(clean::run(args), None),
@@ -51,8 +51,11 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// What to know about a verb that writes and was stopped: the tag comes last.
+/// What to know about a promotion that was stopped: the tag comes last.
 const TO_GO_ON: &str = "nothing unsigned was published; run the same command again to go on";
+/// What to know about signing that was stopped: what is there is complete.
+const TO_SIGN_ON: &str =
+    "some signatures may have been written; run the same command again to add the others";
 
 /// Runs `verb` until it is done or the user stops it, who then reads `hint`.
 fn until_stopped(

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use civ_cosign::{PublicKey, TrustPolicy};
+use civ_oci::text::one_line;
 use civ_policy::KmsKeyRef;
 use civ_promotion::signer::Kms;
 use clap::{Args, ValueHint};
@@ -16,6 +17,9 @@ use super::document::{self, Pinned, WrittenKey};
 use crate::failure::{self, Exit, Failure};
 use crate::output::{self, Format, print};
 use crate::verb::{bad_policy, read_policy};
+
+/// The longest line about a key, in bytes: its names are the document's.
+const LINE_MAX: usize = 1_000;
 
 /// Arguments of `policy pin`.
 #[derive(Debug, Args)]
@@ -106,7 +110,7 @@ pub(super) async fn run(args: Pin) -> Result<Exit, Failure> {
     print(args.output, &report, || report.lines(&args.file))?;
     if args.output == Format::Text {
         for warning in report.keys.iter().filter_map(|key| key.warning.as_ref()) {
-            writeln!(io::stderr().lock(), "civ: warning: {warning}")?;
+            writeln!(io::stderr().lock(), "civ: warning: {}", one_line(warning, LINE_MAX))?;
         }
     }
     Ok(Exit::Success)
@@ -161,12 +165,13 @@ impl Report {
     fn lines(&self, file: &Path) -> Vec<String> {
         let would = if self.dry_run { "would be " } else { "" };
         let line = |key: &KeyReport| {
+            let action = match key.action {
+                Action::Pinned => format!("{would}pinned"),
+                Action::Replaced => format!("{would}replaced"),
+                Action::Unchanged => "unchanged".to_owned(),
+            };
             let KeyReport { statement, name, arn, .. } = key;
-            match key.action {
-                Action::Pinned => format!("{would}pinned {statement}/{name}: {arn}"),
-                Action::Replaced => format!("{would}replaced {statement}/{name}: {arn}"),
-                Action::Unchanged => format!("unchanged {statement}/{name}: {arn}"),
-            }
+            one_line(&format!("{action} {statement}/{name}: {arn}"), LINE_MAX)
         };
         let changed = self.keys.iter().filter(|key| key.action != Action::Unchanged).count();
         let last = match (changed, self.written) {
