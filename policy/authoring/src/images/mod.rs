@@ -236,16 +236,12 @@ mod tests {
         let pod = |image: &str| {
             format!("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: {image}\n")
         };
-        let bomb = format!(
-            "apiVersion: v1\nkind: Pod\na: &a [x,x,x,x,x,x,x,x,x,x]\n{}",
-            ('b'..'i')
-                .zip('a'..)
-                .map(|(next, last)| format!(
-                    "{next}: &{next} [{}]\n",
-                    vec![format!("*{last}"); 10].join(",")
-                ))
-                .collect::<String>()
-        );
+        let multiply = |(next, last): (char, char)| {
+            format!("{next}: &{next} [{}]\n", vec![format!("*{last}"); 10].join(","))
+        };
+        let lines: Vec<_> = ('b'..'i').zip('a'..).map(multiply).collect();
+        let bomb =
+            format!("apiVersion: v1\nkind: Pod\na: &a [x,x,x,x,x,x,x,x,x,x]\n{}", lines.concat());
         for (text, words) in [
             (pod("r.io/A B"), "is no image"),
             (pod("[x]"), "image of \"Pod\" is no text"),

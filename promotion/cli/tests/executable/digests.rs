@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use civ_embedded_registry::Registry;
-use civ_embedded_registry::image::{Fixture as _, SmallImage, SmallIndex};
+use civ_embedded_registry::image::{Fixture, SmallImage, SmallIndex};
 use civ_oci::{Descriptor, Digest, ImageId, media_type};
 use civ_policy::digestion::Policy;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn nested() -> Value {
 /// An index and its two platforms.
 fn family(seed: &str) -> Vec<Digest> {
     let index = SmallIndex::new(seed);
-    index.children().iter().map(|child| child.digest()).chain([index.digest()]).collect()
+    index.children().iter().map(Fixture::digest).chain([index.digest()]).collect()
 }
 
 fn digests(args: &[&str]) -> Output {

@@ -21,6 +21,7 @@ const MODE: u32 = 0o644;
 
 /// Arguments of `policy digests`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Digests {
     /// The images, by tag or digest.
     #[arg(value_name = "IMAGE", required_unless_present = "files")]
@@ -76,7 +77,7 @@ async fn write(args: Digests, found: Vec<FoundImage>) -> Result<Exit, Failure> {
     match &args.output_file {
         Some(path) if args.dry_run => eprint(&format!("would write {}", path.display()))?,
         Some(path) => {
-            write_file(path, &document.text).map_err(|error| cannot("write", path, error))?
+            write_file(path, &document.text).map_err(|error| cannot("write", path, error))?;
         }
         None => {
             let mut out = io::stdout().lock();

@@ -36,8 +36,8 @@ pub(crate) enum PolicyVerb {
 
     /// Write the policy of digestion-image-verifier that trusts given images, on all platforms.
     ///
-    /// The images are named here, or in files: a list with one on each line, a lock file of imgpkg
-    /// (ImagesLock), or Kubernetes manifests, rendered charts included. Registries are asked, with your
+    /// The images are named here, or in files: a list with one on each line, a lock file of imgpkg,
+    /// or Kubernetes manifests, rendered charts included. Registries are asked, with your
     /// credentials, for the digest of each image and of the platforms of each index. If one image
     /// cannot be had, nothing is written.
     #[command(after_help = "Examples:
