@@ -1,7 +1,11 @@
 //! What `digestion-image-verifier` makes of lists with names and children: the executable as
 //! `cargo gate` builds it, called as containerd calls it.
 
-#![allow(clippy::expect_used, reason = "a harness that cannot do its work fails the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a harness that cannot do its work fails the test"
+)]
 
 use std::fs;
 
