@@ -1,0 +1,241 @@
+//! The attacker holds the registry, or builds the image, and wants what it says to be misread.
+
+use std::iter;
+
+use civ_embedded_registry::{Action, Fault};
+use civ_tests::image::{INDEX, MANIFEST};
+use civ_tests::stage::Stage;
+use serde_json::{Value, json};
+
+use crate::{
+    REPOSITORY, ask, config, digest, elsewhere, here, index, listed, manifest, manifest_text, put,
+};
+
+fn owned_by(from: &str) -> Value {
+    json!([{ "annotation": "owner", "from": from, "equals": "a" }])
+}
+
+#[test]
+fn annotations_of_an_entry_in_the_index_do_not_count() {
+    let stage = Stage::default();
+    let bare = manifest(&stage, &json!(null), &json!(null));
+    let mut entry = listed(bare, here());
+    entry["annotations"] = json!({ "owner": "a" });
+    entry["platform"]["annotations"] = json!({ "owner": "a" });
+    let pulled = index(&stage, &[entry], &json!(null));
+    let anywhere = json!([{ "annotation": "owner", "equals": "a" }]);
+    for rules in [anywhere, owned_by("index"), owned_by("manifest"), owned_by("labels")] {
+        ask(&stage, &pulled, &rules).expect("on the entry", 1, "\"owner\" missing from ");
+    }
+    let forbidden = json!([{ "annotation": "owner", "absent": true }]);
+    ask(&stage, &pulled, &forbidden).expect("absent from the index itself", 0, "described");
+}
+
+#[test]
+fn what_a_registry_sends_in_place_of_what_was_asked_for_does_not_count() {
+    let stage = Stage::default();
+    let label = json!({ "owner": "a" });
+    let good = manifest(&stage, &label, &label);
+    let text = stage.registry.manifest(REPOSITORY, good["digest"].as_str().unwrap()).unwrap();
+    let bad = manifest(&stage, &json!(null), &json!(null));
+    assert!(stage.registry.tamper(REPOSITORY, &digest(&bad), text.bytes.to_vec()));
+    for (pulled, what) in [
+        (bad.clone(), "the manifest"),
+        (index(&stage, &[listed(bad, here())], &json!(null)), "a manifest of the index"),
+    ] {
+        let verdict = ask(&stage, &pulled, &owned_by("manifest"));
+        verdict.expect(what, 4, "registry sent other content");
+    }
+    let configuration = config(&stage, "{}");
+    let described = put(&stage, MANIFEST, manifest_text(&configuration, "{}"));
+    let other = json!({ "config": { "Labels": label } }).to_string();
+    assert!(stage.registry.tamper(REPOSITORY, &digest(&configuration), other));
+    let verdict = ask(&stage, &described, &owned_by("labels"));
+    verdict.expect("the configuration", 4, "registry sent other content");
+
+    // The body says what it is, whatever the registry says.
+    let pulled = index(&stage, &[listed(good, here())], &label);
+    let stored = stage.registry.manifest(REPOSITORY, pulled["digest"].as_str().unwrap()).unwrap();
+    stage.registry.put_manifest(REPOSITORY, None, MANIFEST, stored.bytes.to_vec());
+    let verdict = ask(&stage, &pulled, &owned_by("manifest"));
+    verdict.expect("an index called a manifest", 1, "states another media type");
+}
+
+#[test]
+fn what_a_registry_does_not_have_is_the_registrys_failure() {
+    let stage = Stage::default();
+    let good = manifest(&stage, &json!({ "owner": "a" }), &json!({ "owner": "a" }));
+    let pulled = index(&stage, &[listed(good.clone(), here())], &json!(null));
+    let either = json!([{ "anyOf": [
+        { "annotation": "other", "equals": "a" },
+        { "annotation": "owner", "from": "labels", "equals": "a" },
+    ] }]);
+    ask(&stage, &pulled, &either).expect("complete", 0, "described");
+    stage.registry.fault(Fault::new(Action::status(503)).path_contains("/blobs/"));
+    let verdict = civ_tests::stage::Verdict::of(&stage.call_verifier(
+        "annotations-image-verifier",
+        &crate::image(&stage, &pulled),
+        &crate::asking(&stage, &either),
+    ));
+    // The label might have been what was asked for.
+    verdict.unwrap().expect("no configuration", 4, "registry answered 503");
+    stage.registry.clear_faults();
+    assert!(stage.registry.delete(REPOSITORY, &digest(&good)));
+    ask(&stage, &pulled, &owned_by("manifest")).expect("no manifest", 4, "registry has no ");
+    assert!(stage.registry.delete(REPOSITORY, &digest(&pulled)));
+    ask(&stage, &pulled, &owned_by("index")).expect("no index", 4, "registry has no ");
+}
+
+#[test]
+fn a_document_that_two_readers_would_read_differently_is_not_read() {
+    let stage = Stage::default();
+    let empty = config(&stage, "{}");
+    let text = |annotations: &str| manifest_text(&empty, annotations);
+    for (what, document) in [
+        ("one annotation twice", text(r#"{"owner":"b","owner":"a"}"#)),
+        ("spelt otherwise", text(r#"{"owner":"b","own\u0065r":"a"}"#)),
+        ("annotations twice", text(r#"{"owner":"b"},"annotations":{"owner":"a"}"#)),
+        ("a list", text(r#"{"owner":["a"]}"#)),
+        ("a number", text(r#"{"owner":"a","n":1}"#)),
+        ("an index as well", text(r#"{"owner":"a"},"manifests":[]"#)),
+        ("and more", text(r#"{"owner":"a"}"#) + "{}"),
+    ] {
+        let pulled = put(&stage, MANIFEST, document.clone());
+        ask(&stage, &pulled, &owned_by("manifest")).expect(what, 1, "image unreadable: ");
+        let pulled = index(&stage, &[listed(pulled, here())], &json!(null));
+        ask(&stage, &pulled, &owned_by("manifest")).expect(what, 1, "unreadable: ");
+    }
+    for (what, document) in [
+        ("one label twice", r#"{"config":{"Labels":{"owner":"b","owner":"a"}}}"#),
+        ("labels twice", r#"{"config":{"Labels":{},"Labels":{"owner":"a"}}}"#),
+        ("config twice", r#"{"config":{},"config":{"Labels":{"owner":"a"}}}"#),
+        ("a list", r#"{"config":{"Labels":{"owner":["a"]}}}"#),
+        ("and more", r#"{"config":{"Labels":{"owner":"a"}}}{}"#),
+        ("not JSON", "<!DOCTYPE html>"),
+        ("nothing", ""),
+    ] {
+        let configuration = config(&stage, document);
+        let pulled = put(&stage, MANIFEST, manifest_text(&configuration, "null"));
+        ask(&stage, &pulled, &owned_by("labels")).expect(what, 1, "configuration of the manifest");
+    }
+    for document in ["{}", r#"{"config":null}"#, r#"{"config":{"Labels":null}}"#] {
+        let pulled = put(&stage, MANIFEST, manifest_text(&config(&stage, document), "null"));
+        ask(&stage, &pulled, &owned_by("labels")).expect(document, 1, "label \"owner\" missing");
+    }
+}
+
+#[test]
+fn an_index_within_the_index_is_not_looked_into() {
+    let stage = Stage::default();
+    let good = manifest(&stage, &json!({ "owner": "a" }), &json!(null));
+    let inner = index(&stage, &[listed(good.clone(), here())], &json!({ "owner": "a" }));
+    let mut disguised = listed(inner.clone(), here());
+    disguised["mediaType"] = json!(MANIFEST);
+    for (entry, words) in [
+        (listed(inner, here()), "index within the index: manifest sha256:"),
+        (disguised, "states another media type"),
+    ] {
+        let pulled = index(&stage, &[listed(good.clone(), here()), entry], &json!(null));
+        ask(&stage, &pulled, &owned_by("manifest")).expect("nested", 1, words);
+    }
+}
+
+#[test]
+fn sixteen_manifests_are_looked_at_and_no_more() {
+    let stage = Stage::default();
+    let number = |n: usize| {
+        let annotations = json!({ "owner": "a", "n": n.to_string() });
+        listed(manifest(&stage, &annotations, &annotations), elsewhere())
+    };
+    let manifests: Vec<Value> = (0..17).map(number).collect();
+    let words = "limit reached: the index lists 17 manifests to look at, more than 16";
+    for (count, code, words) in [(16, 0, "described"), (17, 1, words)] {
+        let pulled = index(&stage, &manifests[..count], &json!(null));
+        stage.registry.clear_requests();
+        for from in ["labels", "manifest"] {
+            ask(&stage, &pulled, &owned_by(from)).expect(&format!("{count} {from}"), code, words);
+        }
+        assert!(stage.registry.requests().len() <= 33 + 17);
+    }
+    // However often one is listed, it is one.
+    let flood: Vec<Value> = iter::repeat_n(manifests[0].clone(), 5_000).collect();
+    let pulled = index(&stage, &flood, &json!(null));
+    ask(&stage, &pulled, &owned_by("manifest")).expect("one of them, 5000 times", 0, "described");
+}
+
+#[test]
+fn documents_have_at_most_four_mebibytes() {
+    const LIMIT: usize = 4 << 20;
+    let stage = Stage::default();
+    let padded = |text: String, size: usize| {
+        let spaces = " ".repeat(size - text.len());
+        text + &spaces
+    };
+    let label = json!({ "config": { "Labels": { "owner": "a" } } }).to_string();
+    let empty = config(&stage, "{}");
+    let text = manifest_text(&empty, r#"{"owner":"a"}"#);
+    for (size, code, words) in [(LIMIT, 0, "described"), (LIMIT + 1, 4, "limit reached: ")] {
+        let pulled = put(&stage, MANIFEST, padded(text.clone(), size));
+        ask(&stage, &pulled, &owned_by("manifest")).expect("manifest", code, words);
+    }
+    let stated =
+        "limit reached: configuration of the manifest has 4194305 bytes, more than 4194304";
+    for (size, understated, code, words) in [
+        (LIMIT, false, 0, "described"),
+        (LIMIT + 1, false, 1, stated),
+        (LIMIT + 1, true, 4, "limit reached: blob"),
+    ] {
+        let mut configuration = config(&stage, &padded(label.clone(), size));
+        if understated {
+            configuration["size"] = json!(100);
+        }
+        let pulled = put(&stage, MANIFEST, manifest_text(&configuration, "null"));
+        ask(&stage, &pulled, &owned_by("labels")).expect("configuration", code, words);
+    }
+}
+
+#[test]
+fn a_value_made_to_take_forever_is_refused_at_once() {
+    let stage = Stage::default();
+    let matches = |pattern: &str| json!([{ "annotation": "x", "matches": pattern }]);
+    for length in [4096, 4097, 1 << 20] {
+        let value = format!("{}!", "a".repeat(length - 1));
+        let pulled = manifest(&stage, &json!({ "x": value }), &json!(null));
+        for pattern in ["(a+)+", "(a|a)*", "(.*a){20}", "(a?){40}a{40}"] {
+            let verdict = ask(&stage, &pulled, &matches(pattern));
+            let words = if length > 4096 { "limit reached: annotation \"x\"" } else { "aaa…" };
+            verdict.expect(&format!("{pattern} {length}"), 1, words);
+        }
+    }
+}
+
+#[test]
+fn text_of_the_image_stays_on_its_line_and_shows_what_is_invisible() {
+    let stage = Stage::default();
+    let rules = json!([{ "annotation": "owner", "equals": "a" }]);
+    for (value, shown) in [
+        ("b\nallowed\r\u{1b}[2J", r#"is "b\u{a}allowed\u{d}\u{1b}[2J""#),
+        ("a\u{200b}", r#"is "a\u{200b}""#),
+        ("a\u{3164}", r#"is "a\u{3164}""#),
+        ("\u{a0}a", r#"is "\u{a0}a""#),
+        ("\u{202e}a", r#"is "\u{202e}a""#),
+        ("а", "is \"а\""),
+        (r#"b"; statement "owned" asks for "b"#, r#"is "b\"; statement \"owned\" asks"#),
+        (r"\u{200b}", r#"is "\\u{200b}""#),
+    ] {
+        let pulled = manifest(&stage, &json!({ "owner": value }), &json!(null));
+        ask(&stage, &pulled, &rules).expect(&format!("{value:?}"), 1, shown);
+    }
+    let long = "\u{202e}é\"\\\n".repeat(300);
+    let platform = json!({ "os": &long, "architecture": &long, "variant": &long });
+    let bad = manifest(&stage, &json!({ "owner": &long }), &json!(null));
+    let pulled = index(&stage, &[listed(bad, platform)], &json!(null));
+    let rules =
+        json!([{ "annotation": "owner", "from": "manifest", "oneOf": [&long, &long, "a"] }]);
+    ask(&stage, &pulled, &rules).expect("long", 0, "described");
+    let rules = json!([{ "annotation": "owner", "from": "manifest", "oneOf": ["a".repeat(999)] }]);
+    ask(&stage, &pulled, &rules).expect("long", 1, "annotation \"owner\" of manifest sha256:");
+    let nested = put(&stage, INDEX, "{}");
+    let words = "image unreadable: manifest is malformed: missing field";
+    ask(&stage, &nested, &rules).expect("nothing", 1, words);
+}
