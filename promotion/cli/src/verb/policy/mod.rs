@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 
-use self::explain::Explain;
 use self::digests::Digests;
+use self::explain::Explain;
 use self::pin::Pin;
 use crate::failure::{Exit, Failure};
 
