@@ -48,20 +48,26 @@ struct Verifier {
     directory: TempDir,
 }
 
-fn verifiers() -> [Verifier; 2] {
+fn verifiers() -> [Verifier; 3] {
     let listed = json!({ "version": "1.0", "trustedDigests": [DIGEST, SHA512] });
     let skipped = json!({ "version": "1.0", "trustPolicies": [{
         "name": "free",
         "registryScopes": ["registry.example/**"],
         "signatureVerification": { "level": "skip" },
     }]});
-    [("digestion-image-verifier", listed), ("cosign-image-verifier", skipped)].map(
-        |(name, policy)| {
-            let directory = tempfile::tempdir().expect("a temporary directory");
-            write_policy(&directory.path().join("policy"), &policy);
-            Verifier { executable: gate::executable(name), directory }
-        },
-    )
+    let not_looked_at = json!({ "version": "1.0", "trustPolicies": [{
+        "name": "free", "registryScopes": ["registry.example/**"], "level": "skip",
+    }]});
+    [
+        ("digestion-image-verifier", listed),
+        ("cosign-image-verifier", skipped),
+        ("annotations-image-verifier", not_looked_at),
+    ]
+    .map(|(name, policy)| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        write_policy(&directory.path().join("policy"), &policy);
+        Verifier { executable: gate::executable(name), directory }
+    })
 }
 
 impl Verifier {
@@ -402,11 +408,16 @@ fn no_variable_changes_a_verdict_or_leads_a_request_elsewhere() {
     let (stage, key) = (Stage::default(), Key::generate(Kind::P256));
     stage.publish(&[stage.honest(&key)]);
     let strict = stage.write_policy(&stage.statement(&[("release", &key)]));
+    let described = stage.write_policy(&json!({
+        "name": "described",
+        "registryScopes": ["*"],
+        "rules": [{ "annotation": "deprecated", "from": "labels", "absent": true }],
+    }));
     let signed = (stage.image.repository.to_string(), stage.image.digest.to_string());
     let unreachable = home.path().join("policy");
     write_policy(&unreachable, &signed_by_key());
 
-    let [digestion, cosign] = verifiers();
+    let [digestion, cosign, annotations] = verifiers();
     let call = |verifier: &Verifier, name: &str, digest: &str, policy: &Path| {
         Call::pull(&verifier.executable, name, digest).policy(policy)
     };
@@ -418,6 +429,9 @@ fn no_variable_changes_a_verdict_or_leads_a_request_elsewhere() {
         (call(&cosign, "other.example/app", DIGEST, &cosign.policy()), 1),
         (call(&cosign, &signed.0, &signed.1, &strict), 0),
         (call(&cosign, &signed.0, DIGEST, &strict), 1),
+        (call(&annotations, NAME, DIGEST, &annotations.policy()), 0),
+        (call(&annotations, "other.example/app", DIGEST, &annotations.policy()), 1),
+        (call(&annotations, &signed.0, &signed.1, &described), 0),
         // On port 443 loopback too is spoken to over TLS. Nobody listens, or nobody trusted.
         (call(&cosign, "127.0.0.1:443/team/app", DIGEST, &unreachable), 4),
     ] {
@@ -602,14 +616,18 @@ fn a_call_leaves_neither_a_process_nor_a_file_behind() {
     let root = elsewhere::new_root(&[]);
     let strict = root.path().join("policy");
     write_policy(&strict, &signed_by_key());
-    let [digestion, cosign] = verifiers();
+    let [digestion, cosign, annotations] = verifiers();
     let mut unreachable = Command::new(&cosign.executable);
     unreachable.args(["-name", "127.0.0.1:1/a", "-digest", DIGEST, "-policy"]).arg(&strict);
     let mut refused = allowed_call(&digestion);
     refused.args(["-name", NAME]);
-    for (command, code) in
-        [(allowed_call(&digestion), 0), (allowed_call(&cosign), 0), (refused, 2), (unreachable, 4)]
-    {
+    for (command, code) in [
+        (allowed_call(&digestion), 0),
+        (allowed_call(&cosign), 0),
+        (allowed_call(&annotations), 0),
+        (refused, 2),
+        (unreachable, 4),
+    ] {
         let look = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]
             .into_iter()
             .chain(["sh", "-c", LOOK, "sh"])

@@ -24,6 +24,7 @@ use std::{
 };
 
 use civ_embedded_registry::Registry;
+use civ_embedded_registry::image::{Fixture as _, SmallImage};
 use civ_tests::{
     gate::{self, Call, Stdin},
     stage::assert_ends,
@@ -44,17 +45,22 @@ struct Verifier {
     allowing: Value,
 }
 
-fn verifiers() -> [Verifier; 2] {
+fn verifiers() -> [Verifier; 3] {
     let statement = json!({ "name": "team", "registryScopes": ["registry.example/team/*"] });
-    let (mut listed, mut skipped) = (statement.clone(), statement);
-    listed["trustedDigests"] = json!([DIGEST]);
-    skipped["signatureVerification"] = json!({ "level": "skip" });
-    [("digestion-image-verifier", listed), ("cosign-image-verifier", skipped)].map(
-        |(name, statement)| Verifier {
-            executable: gate::executable(name),
-            allowing: json!({ "version": "1.0", "trustPolicies": [statement] }),
-        },
-    )
+    let with = |field: &str, value: Value| {
+        let mut statement = statement.clone();
+        statement[field] = value;
+        statement
+    };
+    [
+        ("digestion-image-verifier", with("trustedDigests", json!([DIGEST]))),
+        ("cosign-image-verifier", with("signatureVerification", json!({ "level": "skip" }))),
+        ("annotations-image-verifier", with("level", json!("skip"))),
+    ]
+    .map(|(name, statement)| Verifier {
+        executable: gate::executable(name),
+        allowing: json!({ "version": "1.0", "trustPolicies": [statement] }),
+    })
 }
 
 impl Verifier {
@@ -340,8 +346,8 @@ fn a_repository_that_no_statement_speaks_of_is_refused() {
     }
 }
 
-/// A policy of `level`: `cosign-image-verifier` finds no signature under it, and
-/// `digestion-image-verifier` no digest.
+/// A policy of `level`: `cosign-image-verifier` finds no signature under it,
+/// `digestion-image-verifier` no digest, and `annotations-image-verifier` no annotation.
 fn refusing(verifier: &Verifier, level: &str) -> Value {
     let statement = json!({ "name": "s", "registryScopes": ["*"] });
     let mut document = json!({ "version": "1.0", "trustPolicies": [statement] });
@@ -350,6 +356,11 @@ fn refusing(verifier: &Verifier, level: &str) -> Value {
         statement["level"] = json!(level);
         if level != "skip" {
             statement["trustedDigests"] = json!([OTHER]);
+        }
+    } else if verifier.executable.ends_with("annotations-image-verifier") {
+        statement["level"] = json!(level);
+        if level != "skip" {
+            statement["rules"] = json!([{ "annotation": "owner", "present": true }]);
         }
     } else {
         statement["signatureVerification"] = json!({ "level": level });
@@ -366,13 +377,18 @@ fn audit_allows_and_says_what_it_would_refuse() {
     let in_registry = format!("{}/team/app:1", registry.host());
     let directory = directory();
     let policy = directory.path().join("policy");
-    let [digestion, cosign] = verifiers();
-    for (verifier, name, exit, words) in [
-        (&digestion, NAME, 1, "digest not listed"),
-        (&cosign, &*in_registry, 1, "unsigned: no signature"),
-        (&cosign, "127.0.0.1:1/team/app", 4, "registry unreachable"),
+    let bare = SmallImage::new("app", "linux/amd64").seed_into(&registry, "team/app", "1");
+    let bare = bare.to_string();
+    let [digestion, cosign, annotations] = verifiers();
+    for (verifier, name, digest, exit, words) in [
+        (&digestion, NAME, DIGEST, 1, "digest not listed"),
+        (&cosign, &*in_registry, DIGEST, 1, "unsigned: no signature"),
+        (&cosign, "127.0.0.1:1/team/app", DIGEST, 4, "registry unreachable"),
+        (&annotations, &*in_registry, &*bare, 1, "annotation \"owner\" missing"),
+        (&annotations, &*in_registry, DIGEST, 4, "registry has no "),
+        (&annotations, "127.0.0.1:1/team/app", DIGEST, 4, "registry unreachable"),
     ] {
-        let call = Call::pull(&verifier.executable, name, DIGEST).policy(&policy);
+        let call = Call::pull(&verifier.executable, name, digest).policy(&policy);
         write(&policy, refusing(verifier, "strict").to_string());
         let outcome = assert_ends(&call, exit, words);
         assert!(outcome.stderr.contains(" verdict=refuse "), "{outcome:?}");
