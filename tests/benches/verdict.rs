@@ -5,6 +5,9 @@
 //! program is started as containerd starts a verifier, and each must say yes. This measures and
 //! prints; no time is asserted.
 //!
+//! annotations-image-verifier is asked about the same image with a rule of each kind, and about an
+//! index with a rule on the labels of what this node would run. `crane manifest` fetches the same image's manifest and judges nothing.
+//!
 //! The same image is also judged by policies that leave the key to KMS, which here is a server within
 //! this process: once with the answer kept under /run/civ, and once with something in its way, so that
 //! KMS is asked each time. So the bench runs in a mount namespace with a /run of its own, as root.
@@ -127,10 +130,25 @@ fn main() {
     print_aligned(&table);
 }
 
+/// One rule of each kind that an image without annotations can meet.
+fn annotation_rules() -> Value {
+    json!([
+        { "annotation": "deprecated", "absent": true },
+        { "anyOf": [
+            { "annotation": "team", "oneOf": ["a", "b"] },
+            { "annotation": "org.opencontainers.image.source", "matches": "https://github\\.com/.*" },
+            { "annotation": "org.opencontainers.image.created", "maxAge": "90d" },
+            { "annotation": "org.opencontainers.image.version", "version": ">=1.2, <2" },
+            { "annotation": "deprecated", "absent": true },
+        ] },
+    ])
+}
+
 impl Scene {
     fn new() -> Self {
         let registry = DockerRegistry::start();
         let app = image::push(registry.address(), "team/app", "1", "an app");
+        let index = image::push_index(registry.address(), "team/index", "1", "an app");
         let cosign = Cosign::new();
         let key = cosign.generate_key_pair("release");
         cosign.sign(key.signing(), &app.by_digest(), Signing::default());
@@ -153,6 +171,19 @@ impl Scene {
             .chain([app.digest.clone()])
             .collect();
         let listed_last = write("many", json!({ "version": "1.0", "trustedDigests": many }));
+        let described_by = |name: &str, rules: Value| {
+            let policy = json!({ "version": "1.0", "trustPolicies": [{
+                "name": "owned",
+                "registryScopes": [format!("{}/**", registry.address())],
+                "rules": rules,
+            }]});
+            write(name, policy)
+        };
+        let annotated = described_by("annotated", annotation_rules());
+        let labelled = described_by(
+            "labelled",
+            json!([{ "annotation": "team", "from": "labels", "platforms": "node", "absent": true }]),
+        );
         let signed_by = |name: &str, key: Value| {
             let policy = json!({ "version": "1.0", "trustPolicies": [{
                 "name": "production",
@@ -183,9 +214,11 @@ impl Scene {
         };
         let mut contenders =
             vec![contender("/bin/true", "/bin/true".into(), &[], std::slice::from_ref(&path))];
-        for (name, policy) in
-            [("digestion-image-verifier", &listed), ("cosign-image-verifier", &signed)]
-        {
+        for (name, policy) in [
+            ("digestion-image-verifier", &listed),
+            ("cosign-image-verifier", &signed),
+            ("annotations-image-verifier", &annotated),
+        ] {
             let policy = policy.to_str().expect("a temporary path is UTF-8");
             let call = ["-name", &app.tag, "-digest", &app.digest, "-stdin-media-type"];
             let call = [&call[..], &[gate::DESCRIPTOR, "-policy", policy]].concat();
@@ -205,6 +238,10 @@ impl Scene {
             &["-name", &app.tag, "-digest", &app.digest, "-policy", policy],
             &[],
         ));
+        let policy = labelled.to_str().expect("a temporary path is UTF-8");
+        let call = ["-name", &index.tag, "-digest", &index.digest, "-policy", policy];
+        let executable = gate::executable("annotations-image-verifier");
+        contenders.push(contender("  labels below an index, env -i", executable, &call, &[]));
         let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         let credentials = credentials.map(|name| (name, "test".to_owned()));
         for (name, policy) in [("  KMS key, kept", &cached), ("  KMS key, asked for", &uncached)] {
@@ -217,6 +254,12 @@ impl Scene {
             "cosign verify --key",
             programs::find("cosign"),
             &["verify", "--insecure-ignore-tlog", "--key", key.verifying(), &app.by_digest()],
+            &[path.clone(), home.clone()],
+        ));
+        contenders.push(contender(
+            "crane manifest",
+            programs::find("crane"),
+            &["manifest", &app.by_digest()],
             &[path, home],
         ));
         Self { registry, descriptor, contenders, _files: (directory, cosign), _kms: kms }

@@ -110,7 +110,9 @@ fn ask(stage: &Stage, described: &Value, rules: &Value) -> Verdict {
 
 fn days_ago(days: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    UtcTime::from_unix(now - Duration::from_hours(days * 24)).unwrap().to_string()
+    UtcTime::from_unix(now.checked_sub(Duration::from_hours(days * 24)).unwrap())
+        .unwrap()
+        .to_string()
 }
 
 #[test]

@@ -19,7 +19,7 @@ use containerd::PrivateContainerd;
 use node::Verifiers;
 use stage::Stage;
 
-/// Show the gate at work: promote and sign a small image on loopback, then pull it and six that
+/// Show the gate at work: promote and sign a small image on loopback, then pull it and seven that
 /// must be refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cargo gate && cargo demo")]

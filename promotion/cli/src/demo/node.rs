@@ -17,7 +17,8 @@ use serde_json::json;
 use super::stage::Scene;
 
 /// The programs that the demo needs.
-const NAMES: [&str; 2] = ["cosign-image-verifier", "digestion-image-verifier"];
+const NAMES: [&str; 3] =
+    ["annotations-image-verifier", "cosign-image-verifier", "digestion-image-verifier"];
 /// containerd's `per_verifier_timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// What containerd keeps of a verifier's stdout, in bytes.
@@ -56,7 +57,7 @@ impl Verifiers {
         let directory = found.with_context(|| {
             format!(
                 "{} not found: build them with `cargo gate`, or say --verifiers DIR",
-                NAMES.join(" and ")
+                NAMES.join(", ")
             )
         })?;
         Ok(Self { directory })

@@ -1,4 +1,4 @@
-//! What the demo pulls: a registry on loopback, an image promoted and signed into it, and six others
+//! What the demo pulls: a registry on loopback, an image promoted and signed into it, and seven others
 //! that lack something, each in its own way.
 
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ use tempfile::TempDir;
 const TAG: &str = "1.0";
 const COSIGN: &str = "cosign";
 const DIGESTION: &str = "digestion";
+const ANNOTATIONS: &str = "annotations";
+/// The annotation that the policy asks for, and what it is.
+const OWNER: (&str, &str) = ("team", "platform");
 
 /// One pull, and what should come of it.
 #[derive(Debug)]
@@ -65,20 +68,26 @@ impl Stage {
         let tested = BTreeMap::from([("e2e-tests-passed".to_owned(), "True".to_owned())]);
 
         let signed = self.promote("app", &release, &tested).await?;
-        let unsigned = SmallIndex::new("unsigned").seed_into(&self.registry, "prod/unsigned", TAG);
+        let unsigned = owned("unsigned").seed_into(&self.registry, "prod/unsigned", TAG);
         // Signed in one form: the other one would still be good.
         let legacy = Formats::Only(Format::Legacy);
-        let tampered = self.promote_in("tampered", &release, &tested, legacy).await?;
+        let tampered = owned("tampered");
+        let tampered = self.promote_index("tampered", &tampered, &release, &tested, legacy).await?;
         self.tamper_with_signature("prod/tampered", &tampered)?;
         let other_key = self.promote("other-key", &stranger, &tested).await?;
         self.copy_with_signature("prod/app", "prod/copied", &signed)?;
         let untested = self.promote("untested", &release, &BTreeMap::new()).await?;
         let unlisted = self.promote("unlisted", &release, &tested).await?;
+        let ownerless = SmallIndex::new("ownerless");
+        let both = Formats::Both;
+        let ownerless =
+            self.promote_index("ownerless", &ownerless, &release, &tested, both).await?;
 
         let cosign = self.write_policy(COSIGN, &self.cosign_policy(&release))?;
-        let listed = [&signed, &unsigned, &tampered, &other_key, &untested];
+        let listed = [&signed, &unsigned, &tampered, &other_key, &untested, &ownerless];
         let listed = json!({ "version": "1.0", "trustedDigests": listed });
         let digestion = self.write_policy(DIGESTION, &listed)?;
+        let annotations = self.write_policy(ANNOTATIONS, &self.annotations_policy())?;
 
         let host = self.host();
         let scene = |title, name, digest: &Digest, verifier, policy: &Path, allowed| Scene {
@@ -98,6 +107,8 @@ impl Stage {
             scene("annotation missing", "untested", &untested, COSIGN, &cosign, false),
             scene("digest listed", "app", &signed, DIGESTION, &digestion, true),
             scene("digest not listed", "unlisted", &unlisted, DIGESTION, &digestion, false),
+            scene("team stated", "app", &signed, ANNOTATIONS, &annotations, true),
+            scene("team not stated", "ownerless", &ownerless, ANNOTATIONS, &annotations, false),
         ];
         Ok(())
     }
@@ -112,15 +123,15 @@ impl Stage {
         &self.scenes
     }
 
-    /// One pull of each image: containerd asks both verifiers.
+    /// One pull of each image: containerd asks all verifiers.
     pub(crate) fn pulls(&self) -> impl Iterator<Item = &Scene> {
-        let is_second_look = |scene: &Scene| scene.title == "digest listed";
+        let is_second_look = |scene: &Scene| matches!(scene.title, "digest listed" | "team stated");
         self.scenes.iter().filter(move |scene| !is_second_look(scene))
     }
 
     /// The policies that were written, by the plugin they are for.
-    pub(crate) fn policies(&self) -> [(&'static str, PathBuf); 2] {
-        [COSIGN, DIGESTION].map(|plugin| (plugin, self.policy_path(plugin)))
+    pub(crate) fn policies(&self) -> [(&'static str, PathBuf); 3] {
+        [COSIGN, DIGESTION, ANNOTATIONS].map(|plugin| (plugin, self.policy_path(plugin)))
     }
 
     async fn promote(
@@ -129,18 +140,19 @@ impl Stage {
         key: &Signer,
         annotations: &BTreeMap<String, String>,
     ) -> anyhow::Result<Digest> {
-        self.promote_in(name, key, annotations, Formats::Both).await
+        self.promote_index(name, &owned(name), key, annotations, Formats::Both).await
     }
 
-    /// Puts an index upstream, and promotes it with the code of `civ promote`.
-    async fn promote_in(
+    /// Puts `index` upstream, and promotes it with the code of `civ promote`.
+    async fn promote_index(
         &self,
         name: &str,
+        index: &SmallIndex,
         key: &Signer,
         annotations: &BTreeMap<String, String>,
         formats: Formats,
     ) -> anyhow::Result<Digest> {
-        SmallIndex::new(name).seed_into(&self.registry, &format!("upstream/{name}"), TAG);
+        index.seed_into(&self.registry, &format!("upstream/{name}"), TAG);
         let promotion = Promotion {
             source: format!("{}/upstream/{name}:{TAG}", self.host()).parse()?,
             destination: format!("{}/prod/{name}:{TAG}", self.host()).parse()?,
@@ -210,6 +222,17 @@ impl Stage {
         })
     }
 
+    fn annotations_policy(&self) -> Value {
+        json!({
+            "version": "1.0",
+            "trustPolicies": [{
+                "name": "owned",
+                "registryScopes": [format!("{}/prod/*", self.host())],
+                "rules": [{ "annotation": OWNER.0, "equals": OWNER.1 }],
+            }],
+        })
+    }
+
     fn policy_path(&self, plugin: &str) -> PathBuf {
         self.directory.path().join(plugin).join("trustpolicy.json")
     }
@@ -221,6 +244,11 @@ impl Stage {
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(path)
     }
+}
+
+/// An index that says whose it is.
+fn owned(name: &str) -> SmallIndex {
+    SmallIndex::new(name).annotation(OWNER.0, OWNER.1)
 }
 
 /// A signing key that lives as long as the demo.
