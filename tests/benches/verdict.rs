@@ -212,25 +212,21 @@ impl Scene {
             let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
             Contender { name: name.to_owned(), executable, arguments, env: env.to_vec() }
         };
-        let mut contenders =
-            vec![contender("/bin/true", "/bin/true".into(), &[], std::slice::from_ref(&path))];
-        for (name, policy) in [
-            ("digestion-image-verifier", &listed),
-            ("cosign-image-verifier", &signed),
-            ("annotations-image-verifier", &annotated),
-        ] {
+        // With the environment that containerd hands on, and without.
+        let verifier = |name: &str, policy: &Path| {
             let policy = policy.to_str().expect("a temporary path is UTF-8");
             let call = ["-name", &app.tag, "-digest", &app.digest, "-stdin-media-type"];
             let call = [&call[..], &[gate::DESCRIPTOR, "-policy", policy]].concat();
             let executable = gate::executable(name);
-            contenders.push(contender(
-                name,
-                executable.clone(),
-                &call,
-                std::slice::from_ref(&path),
-            ));
-            contenders.push(contender(&format!("  {name}, env -i"), executable, &call, &[]));
-        }
+            let full = std::slice::from_ref(&path);
+            [
+                contender(name, executable.clone(), &call, full),
+                contender(&format!("  {name}, env -i"), executable, &call, &[]),
+            ]
+        };
+        let mut contenders =
+            vec![contender("/bin/true", "/bin/true".into(), &[], std::slice::from_ref(&path))];
+        contenders.extend(verifier("digestion-image-verifier", &listed));
         let policy = listed_last.to_str().expect("a temporary path is UTF-8");
         contenders.push(contender(
             "  digestion, 10,000 digests",
@@ -238,10 +234,7 @@ impl Scene {
             &["-name", &app.tag, "-digest", &app.digest, "-policy", policy],
             &[],
         ));
-        let policy = labelled.to_str().expect("a temporary path is UTF-8");
-        let call = ["-name", &index.tag, "-digest", &index.digest, "-policy", policy];
-        let executable = gate::executable("annotations-image-verifier");
-        contenders.push(contender("  labels below an index, env -i", executable, &call, &[]));
+        contenders.extend(verifier("cosign-image-verifier", &signed));
         let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         let credentials = credentials.map(|name| (name, "test".to_owned()));
         for (name, policy) in [("  KMS key, kept", &cached), ("  KMS key, asked for", &uncached)] {
@@ -250,6 +243,11 @@ impl Scene {
             let executable = gate::executable("cosign-image-verifier");
             contenders.push(contender(name, executable, &call, &credentials));
         }
+        contenders.extend(verifier("annotations-image-verifier", &annotated));
+        let policy = labelled.to_str().expect("a temporary path is UTF-8");
+        let call = ["-name", &index.tag, "-digest", &index.digest, "-policy", policy];
+        let executable = gate::executable("annotations-image-verifier");
+        contenders.push(contender("  labels below an index, env -i", executable, &call, &[]));
         contenders.push(contender(
             "cosign verify --key",
             programs::find("cosign"),

@@ -177,8 +177,8 @@ pub enum Rejection {
     },
     /// The index lists no manifest that the rule is about.
     #[error(
-        "no manifest {}: the index lists {listed} others; build the image for this platform",
-        if *for_node { "for this node" } else { "for any platform" }
+        "no manifest for {}: the index lists {listed} others; push an index that lists one",
+        if *for_node { "this node" } else { "any platform" }
     )]
     NoManifest {
         /// How many the index lists that the rule is not about.

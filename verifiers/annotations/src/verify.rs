@@ -135,3 +135,119 @@ impl<E: std::error::Error + 'static> From<Rejection> for VerifyError<E> {
         Self::Rejected(rejection)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use civ_oci::{
+        Digest, NextPage, ReferrersPage, Repository, Selector, StoredManifest, media_type,
+    };
+    use civ_policy::annotations::Policy;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Answers every question with the next of these.
+    struct Answers(RefCell<Vec<String>>);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no answer")]
+    struct NoAnswer;
+
+    impl Answers {
+        fn next(&self) -> Result<Vec<u8>, NoAnswer> {
+            self.0.borrow_mut().pop().map(String::into_bytes).ok_or(NoAnswer)
+        }
+    }
+
+    impl RegistryRead for Answers {
+        type Error = NoAnswer;
+
+        fn manifest(
+            &self,
+            _: &Repository,
+            selector: &Selector,
+        ) -> Result<Option<StoredManifest>, NoAnswer> {
+            let Selector::Digest(digest) = selector else { panic!("asked for a tag") };
+            let (bytes, digest) = (self.next()?, digest.clone());
+            let is_index = bytes.windows(11).any(|part| part == b"\"manifests\"");
+            let kind = if is_index { media_type::OCI_INDEX } else { media_type::OCI_MANIFEST };
+            Ok(Some(StoredManifest { media_type: kind.to_owned(), digest, bytes }))
+        }
+
+        fn blob(&self, _: &Repository, _: &Digest, _: u64) -> Result<Vec<u8>, NoAnswer> {
+            self.next()
+        }
+
+        fn referrers(
+            &self,
+            _: &Repository,
+            _: &Digest,
+            _: Option<&NextPage>,
+        ) -> Result<Option<ReferrersPage>, NoAnswer> {
+            panic!("asked for referrers")
+        }
+    }
+
+    const D: &str = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":2,
+        "digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}"#;
+
+    fn judge(rules: &str, answers: &[&str]) -> Result<DescribedImage, VerifyError<NoAnswer>> {
+        let document = format!(
+            r#"{{"version":"1.0","trustPolicies":[{{"name":"p","registryScopes":["*"],"rules":[{rules}]}}]}}"#
+        );
+        let policy = Policy::parse(document.as_bytes()).unwrap();
+        let image = "r.io/a".parse::<Repository>().unwrap().image(Digest::sha256(b""));
+        let answers = answers.iter().rev().map(|answer| answer.replace("$D", D)).collect();
+        let now = "2026-11-22T05:00:00Z".parse().unwrap();
+        let statement = policy.statement_for(&image).unwrap();
+        let described = verify_annotations(statement, &image, now, &Answers(RefCell::new(answers)));
+        described.inspect(|described| assert_eq!(described.image(), &image))
+    }
+
+    const MANIFEST: &str = r#"{"schemaVersion":2,"config":$D,"layers":[]}"#;
+    const INDEX: &str = r#"{"schemaVersion":2,"manifests":[$D]}"#;
+
+    #[test]
+    fn labels_are_found_below_an_index() {
+        let rule = r#"{"annotation":"a","from":"labels","equals":"1"}"#;
+        let described = judge(rule, &[INDEX, MANIFEST, r#"{"config":{"Labels":{"a":"1"}}}"#]);
+        assert_eq!(described.unwrap().to_string(), r#"described as statement "p" asks: a"#);
+        let lost = judge(rule, &[INDEX, MANIFEST]);
+        assert!(matches!(lost, Err(VerifyError::Registry(NoAnswer))));
+    }
+
+    #[test]
+    fn a_statement_that_asks_for_nothing_proves_nothing() {
+        let statement = Statement {
+            name: "p".to_owned(),
+            level: civ_policy::Level::Strict,
+            clauses: Vec::new(),
+        };
+        let image = "r.io/a".parse::<Repository>().unwrap().image(Digest::sha256(b""));
+        let now = "2026-11-22T05:00:00Z".parse().unwrap();
+        let answers = Answers(RefCell::new(vec![MANIFEST.replace("$D", D)]));
+        let outcome = verify_annotations(&statement, &image, now, &answers);
+        assert!(matches!(outcome, Err(VerifyError::Rejected(Rejection::NothingAsked { .. }))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_configuration_has_a_label_and_has_it_not(
+            text in r#"(\{"config":\{"Labels":\{"(a|b)":("1"|1|null)(,"a":"")?\}\}\}|\PC{0,40})"#,
+        ) {
+            let rules = r#"{"annotation":"a","from":"labels","present":true},
+                           {"annotation":"a","from":"labels","absent":true}"#;
+            let outcome = judge(rules, &[MANIFEST, &text]);
+            prop_assert!(matches!(outcome, Err(VerifyError::Rejected(_))));
+        }
+
+        #[test]
+        fn no_document_is_allowed_without_what_was_asked(text in "\\PC{0,60}") {
+            let rule = r#"{"annotation":"never","present":true}"#;
+            let outcome = judge(rule, &[&text]);
+            prop_assert!(matches!(outcome, Err(VerifyError::Rejected(_))));
+        }
+    }
+}

@@ -26,7 +26,7 @@ pub(crate) fn print(rows: &[Row]) {
     let paint = Paint::for_stdout();
     let width = rows.iter().map(|row| row.image.len()).max().unwrap_or_default();
     println!(
-        "  {:width$}  {:10}  {:7}  {:>4}  {:>7}  reason",
+        "  {:width$}  {:11}  {:7}  {:>4}  {:>7}  reason",
         "image", "asked", "verdict", "exit", "ms"
     );
     for Row { image, asked, expected, verdict } in rows {
@@ -38,7 +38,7 @@ pub(crate) fn print(rows: &[Row]) {
         };
         let exit = verdict.exit.map_or_else(|| "-".to_owned(), |exit| exit.to_string());
         let ms = verdict.wall.as_secs_f64() * 1e3;
-        println!("  {image:width$}  {asked:10}  {word}  {exit:>4}  {ms:>7.1}  {}", verdict.reason);
+        println!("  {image:width$}  {asked:11}  {word}  {exit:>4}  {ms:>7.1}  {}", verdict.reason);
     }
 }
 
