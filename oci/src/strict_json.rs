@@ -45,6 +45,18 @@ pub fn check(bytes: &[u8]) -> Result<(), JsonError> {
 #[error("{0}")]
 pub struct JsonError(#[from] serde_json::Error);
 
+impl JsonError {
+    /// The line at which it was noticed, from 1; 0 if it is about no place.
+    pub fn line(&self) -> usize {
+        self.0.line()
+    }
+
+    /// How many bytes of that line had been read.
+    pub fn column(&self) -> usize {
+        self.0.column()
+    }
+}
+
 /// Visits a value and everything below it, keeping nothing.
 #[derive(Clone, Copy)]
 struct Strict {

@@ -1,7 +1,8 @@
 //! Writing trust policies: what an operator needs before a document reaches a node.
 //!
 //! Nothing here decides about an image, and nothing here is linked into a verifier. Every answer
-//! about a document comes from the parser that the verifier itself uses.
+//! about a document comes from the parser that the verifier itself uses. Bytes go in and values come
+//! out; there is no file, network or clock.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -10,12 +11,22 @@
 //! | [`mod@explain`] | [`explain()`]: which statement speaks of a repository, and what it asks for |
 //! | [`images`] | the images that a file names: [`images::read`] |
 //! | [`kind`] | [`Kind`]: which verifier a document is written for |
+//! | [`gate`] | [`gate::check`]: what the verifier says of a document |
+//! | [`schema`] | the JSON Schema of each document |
+//! | [`mod@lint`] | findings about documents, each with its place and what to do |
+//! | [`settings`] | documents as Bottlerocket's settings hold them |
+//! | [`located`] | JSON whose values know their places |
 
 pub mod digests;
 pub mod document;
 pub mod explain;
+pub mod gate;
 pub mod images;
 pub mod kind;
+pub mod lint;
+pub mod located;
+pub mod schema;
+pub mod settings;
 
 pub use document::{Document, DocumentError};
 pub use explain::explain;

@@ -1,0 +1,147 @@
+//! Scopes that mean less or more than they seem to.
+
+use civ_policy::Scope;
+
+use super::{Findings, Statement, statements};
+use crate::Kind;
+use crate::located::Node;
+
+/// Registries in which anybody may have a repository.
+const OPEN_TO_ALL: [&str; 5] =
+    ["docker.io/**", "ghcr.io/**", "public.ecr.aws/**", "quay.io/**", "registry.gitlab.com/**"];
+
+/// A scope, and whose it is.
+struct Stated<'n> {
+    statement: usize,
+    scope: Scope,
+    node: &'n Node,
+}
+
+pub(super) fn add(findings: &mut Findings<'_>, root: &Node) {
+    let statements = statements(root);
+    for statement in &statements {
+        check_everything(findings, statement);
+    }
+    // The Notary Project's scopes have no wildcards.
+    if findings.kind != Kind::Notation {
+        let stated = stated(&statements);
+        check_open_to_all(findings, &statements, &stated);
+        check_redundant(findings, &stated);
+        check_shadowed(findings, &statements, &stated);
+    }
+}
+
+fn stated<'n>(statements: &[Statement<'n>]) -> Vec<Stated<'n>> {
+    let of_one = |(index, statement): (usize, &Statement<'n>)| {
+        let nodes = statement.scopes.iter();
+        let stated = nodes.filter_map(move |node| {
+            let scope = node.as_str()?.parse().ok()?;
+            Some(Stated { statement: index, scope, node })
+        });
+        stated.collect::<Vec<_>>()
+    };
+    statements.iter().enumerate().flat_map(of_one).collect()
+}
+
+/// Whoever names an image chooses its registry: what is let pass everywhere is let pass for everybody.
+fn check_everything(findings: &mut Findings<'_>, statement: &Statement<'_>) {
+    let Some(everything) = statement.scopes.iter().find(|scope| scope.as_str() == Some("*")) else {
+        return;
+    };
+    let name = statement.name;
+    match statement.level {
+        "skip" => findings.warn(
+            "skip-everywhere",
+            everything,
+            format_args!("statement {name:?} skips every repository that no other statement names, and whoever names an image chooses its registry; name the repositories to skip"),
+        ),
+        "audit" => findings.warn(
+            "audit-everywhere",
+            everything,
+            format_args!("statement {name:?} refuses nothing, wherever an image comes from; once its record shows no surprises, make it strict"),
+        ),
+        _ => {}
+    }
+}
+
+fn check_open_to_all(
+    findings: &mut Findings<'_>,
+    statements: &[Statement<'_>],
+    stated: &[Stated<'_>],
+) {
+    for Stated { statement, scope, node } in stated {
+        let skips = statements.get(*statement).is_some_and(|statement| statement.level == "skip");
+        let open = OPEN_TO_ALL.into_iter().find(|open| {
+            scope.to_string() != "*" && open.parse::<Scope>().is_ok_and(|open| scope.covers(&open))
+        });
+        if let (true, Some(open)) = (skips, open) {
+            let registry = open.trim_end_matches("/**");
+            findings.warn(
+                "skip-open-registry",
+                node,
+                format_args!("everybody may push to some repository of {registry}, and {scope} skips them all; name the repositories or organisations to skip"),
+            );
+        }
+    }
+}
+
+/// A scope beside a wider one of its own statement decides nothing, unless a third comes between.
+fn check_redundant(findings: &mut Findings<'_>, stated: &[Stated<'_>]) {
+    for narrow in stated {
+        let is_wider = |wide: &&Stated<'_>| {
+            wide.statement == narrow.statement
+                && wide.scope != narrow.scope
+                && wide.scope.covers(&narrow.scope)
+        };
+        let Some(wide) = stated.iter().find(is_wider) else { continue };
+        let between = |other: &Stated<'_>| {
+            other.statement != narrow.statement
+                && other.scope.overlaps(&narrow.scope)
+                && other.scope.is_closer_than(&wide.scope)
+        };
+        if !stated.iter().any(between) {
+            let (scope, wide) = (&narrow.scope, &wide.scope);
+            findings.warn(
+                "redundant-scope",
+                narrow.node,
+                format_args!("{scope} adds nothing to {wide} of the same statement; remove it"),
+            );
+        }
+    }
+}
+
+/// A scope all of whose repositories closer scopes speak of. One scope alone cannot shadow another, two
+/// can: `a/*` and `a/*/**` are together all of `a/**`.
+fn check_shadowed(
+    findings: &mut Findings<'_>,
+    statements: &[Statement<'_>],
+    stated: &[Stated<'_>],
+) {
+    for (index, statement) in statements.iter().enumerate() {
+        let own: Vec<_> = stated.iter().filter(|stated| stated.statement == index).collect();
+        let is_shadowed = |one: &&&Stated<'_>| {
+            let taken = |half: &Scope| {
+                stated
+                    .iter()
+                    .any(|other| other.scope.covers(half) && other.scope.is_closer_than(&one.scope))
+            };
+            one.scope.halves().is_some_and(|halves| halves.iter().all(taken))
+        };
+        let shadowed: Vec<_> = own.iter().filter(is_shadowed).collect();
+        for one in &shadowed {
+            findings.warn(
+                "shadowed-scope",
+                one.node,
+                format_args!("{} never counts: closer scopes are for all of its repositories; remove it or them", one.scope),
+            );
+        }
+        if !own.is_empty() && shadowed.len() == own.len() {
+            let name = statement.name;
+            findings.warn(
+                "unused-statement",
+                statement.node,
+                format_args!("statement {name:?} is for no repository, and what it lists counts nowhere; remove it or its shadow"),
+            );
+        }
+    }
+}
