@@ -4,13 +4,23 @@ use clap::Subcommand;
 
 use self::digests::Digests;
 use self::explain::Explain;
+use self::decode::Decode;
+use self::encode::Encode;
+use self::lint::Lint;
 use self::pin::Pin;
+use self::schema::Schema;
 use crate::failure::{Exit, Failure};
 
 mod digests;
 mod document;
 mod explain;
+mod decode;
+mod document;
+mod encode;
+mod kind;
+mod lint;
 mod pin;
+mod schema;
 
 /// What can be done with a trust policy.
 #[derive(Debug, Subcommand)]
@@ -24,6 +34,31 @@ pub(crate) enum PolicyVerb {
   civ policy explain registry.example/prod/app:1.4 --live --policy cosign.json --policy digestion.json")]
     Explain(Explain),
 
+    /// Read trust policies from Bottlerocket's settings, byte for byte.
+    ///
+    /// Takes base64, the output of apiclient get, TOML user data, a Karpenter EC2NodeClass or an
+    /// apiclient set command.
+    #[command(after_help = "Examples:
+  apiclient get settings.image-verifier-plugins | civ policy decode --plugin cosign
+  civ policy decode user-data.toml --directory policies")]
+    Decode(Decode),
+    /// Write trust policies as Bottlerocket's settings.
+    ///
+    /// A document that the plugin's verifier refuses is not written.
+    #[command(after_help = "Examples:
+  civ policy encode trustpolicy.json --plugin cosign --format user-data
+  civ policy encode cosign=signed.json digestion=digests.json --format json | apiclient apply
+  civ policy encode trustpolicy.json --plugin team-a --kind cosign --format apiclient")]
+    Encode(Encode),
+    /// Say what is wrong with trust policies, and what is probably not meant.
+    ///
+    /// Exit code 0 if nothing is worse than a warning, 3 if a verifier would refuse a document, and 1 on
+    /// warnings with --strict.
+    #[command(after_help = "Examples:
+  civ policy lint trustpolicy.json
+  civ policy lint cosign/trustpolicy.json annotations/trustpolicy.json --strict
+  civ policy lint trustpolicy.json --kind notation --output json")]
+    Lint(Lint),
     /// Write the public keys of KMS keys into a trust policy, so that nodes ask AWS nothing.
     ///
     /// For each key with "kms" and without "publicKey", AWS KMS is asked with your credentials and
@@ -45,12 +80,20 @@ pub(crate) enum PolicyVerb {
   helm template chart | civ policy digests --file - --scoped --output-file trustpolicy.json
   civ policy digests --file images.lock.yaml --flat")]
     Digests(Digests),
+    /// Print the JSON Schema (2020-12) of a verifier's trust policies.
+    #[command(after_help = "Examples:
+  civ policy schema cosign > cosign.schema.json")]
+    Schema(Schema),
 }
 
 pub(super) fn run(verb: PolicyVerb) -> Result<Exit, Failure> {
     match verb {
         PolicyVerb::Explain(args) => super::until_stopped(explain::run(args), None),
         PolicyVerb::Digests(args) => digests::run(args),
+        PolicyVerb::Decode(args) => decode::run(&args),
+        PolicyVerb::Encode(args) => encode::run(&args),
+        PolicyVerb::Lint(args) => lint::run(&args),
         PolicyVerb::Pin(args) => super::until_stopped(pin::run(args), None),
+        PolicyVerb::Schema(args) => schema::run(&args),
     }
 }

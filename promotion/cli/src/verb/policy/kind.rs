@@ -1,0 +1,58 @@
+//! Which verifier a file is for: what the user says, or else the directory that it is in, as on a node,
+//! or else what it looks like.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use civ_authoring::Kind;
+use clap::ValueEnum;
+
+use crate::failure::{Exit, Failure};
+
+/// A verifier of civ's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum KindArgument {
+    /// annotations-image-verifier.
+    Annotations,
+    /// cosign-image-verifier.
+    Cosign,
+    /// digestion-image-verifier.
+    Digestion,
+    /// notation-image-verifier.
+    Notation,
+}
+
+impl From<KindArgument> for Kind {
+    fn from(kind: KindArgument) -> Self {
+        match kind {
+            KindArgument::Annotations => Self::Annotations,
+            KindArgument::Cosign => Self::Cosign,
+            KindArgument::Digestion => Self::Digestion,
+            KindArgument::Notation => Self::Notation,
+        }
+    }
+}
+
+/// The verifier that the file at `path` is for.
+pub(super) fn of_file(
+    said: Option<KindArgument>,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Kind, Failure> {
+    said.map(Kind::from)
+        .or_else(|| Kind::of_plugin(plugin_of(path)?))
+        .or_else(|| Kind::of_document(bytes))
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Key,
+                format_args!("policy {}: it could be for any verifier", path.display()),
+            )
+            .hint("say which with --kind, or put it into NAME/trustpolicy.json")
+        })
+}
+
+/// The plugin whose file this is, by its directory: `…/cosign/trustpolicy.json`.
+pub(super) fn plugin_of(path: &Path) -> Option<&str> {
+    let is_policy = path.file_name() == Some(OsStr::new("trustpolicy.json"));
+    path.parent().filter(|_| is_policy)?.file_name()?.to_str()
+}
