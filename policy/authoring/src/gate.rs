@@ -73,6 +73,11 @@ impl Refusal {
         }
     }
 
+    /// Is it about JSON, or about members that are unknown, missing or of the wrong type?
+    pub fn is_about_form(&self) -> bool {
+        self.json().is_some()
+    }
+
     /// The error about JSON or the document's form, if it is one.
     pub(crate) fn json(&self) -> Option<&JsonError> {
         match self {

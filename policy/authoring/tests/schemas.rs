@@ -1,0 +1,297 @@
+//! The schemas say what the verifiers' parsers do: whatever a parser accepts they accept, and whatever it
+//! refuses for its form they refuse. The corpus is valid documents that say all there is to say, and each
+//! of their mutants: every member removed, added or of another type.
+
+use civ_authoring::{Kind, gate, schema};
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+const P256: &str = include_str!("../../../verifiers/cosign/testdata/keys/p256.pem");
+const P384: &str = include_str!("../../../verifiers/cosign/testdata/keys/p384.pem");
+const ARN: &str =
+    "awskms:///arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+const KINDS: [Kind; 3] = [Kind::Cosign, Kind::Digestion, Kind::Notation];
+
+fn cosign() -> Vec<Value> {
+    let key = json!({ "name": "a", "publicKey": P256, "validAfter": "2026-01-01T00:00:00Z", "validBefore": "2027-01-01T00:00:00Z" });
+    let identity = |identity: Value| {
+        json!({ "version": "1.0", "trustPolicies": [{
+            "name": "s", "registryScopes": ["r.example/a/**", "*"],
+            "signatureVerification": { "level": "strict" },
+            "keys": [key, { "name": "b", "kms": ARN }], "threshold": 2,
+            "annotations": { "a": "b" }, "signedIdentity": identity,
+            "signatureRepository": "r.example/signatures",
+            "transparencyLog": { "publicKeys": [P384] },
+        }], "kmsCache": { "maxAge": "12h", "useStale": true } })
+    };
+    vec![
+        identity(json!({ "type": "matchRepository" })),
+        identity(json!({ "type": "requireRepository" })),
+        identity(json!({ "type": "any" })),
+        identity(json!({ "type": "exactRepository", "dockerRepository": "r.example/a" })),
+        identity(
+            json!({ "type": "remapIdentity", "prefix": "m.example", "signedPrefix": "r.example/a" }),
+        ),
+        json!({ "version": "1.0", "trustPolicies": [
+            { "name": "s", "registryScopes": ["*"], "signatureVerification": { "level": "skip" } },
+            { "name": "t", "registryScopes": ["r.example/a"], "signatureVerification": { "level": "audit" },
+              "keys": [{ "name": "a", "publicKey": P256, "kms": ARN }] },
+        ] }),
+    ]
+}
+
+fn digestion() -> Vec<Value> {
+    vec![
+        json!({ "version": "1.0", "trustedDigests": [DIGEST] }),
+        json!({ "version": "1.0", "trustedDigests": [DIGEST], "trustPolicies": [
+            { "name": "s", "registryScopes": ["r.example/**"], "level": "audit", "trustedDigests": [DIGEST] },
+            { "name": "t", "registryScopes": ["*"], "level": "skip" },
+        ] }),
+    ]
+}
+
+fn notation() -> Vec<Value> {
+    vec![json!({ "version": "1.0", "trustPolicies": [
+        { "name": "s", "registryScopes": ["r.example/a"],
+          "signatureVerification": { "level": "strict", "verifyTimestamp": "always",
+            "override": { "authenticity": "log", "authenticTimestamp": "log", "expiry": "log", "revocation": "skip" } },
+          "trustStores": ["ca:a", "tsa:b"], "trustedIdentities": ["x509.subject: C=US, ST=WA, O=a"] },
+        { "name": "t", "registryScopes": ["*"], "signatureVerification": { "level": "skip" } },
+    ] })]
+}
+
+fn valid(kind: Kind) -> Vec<Value> {
+    match kind {
+        Kind::Cosign => cosign(),
+        Kind::Digestion => digestion(),
+        Kind::Notation => notation(),
+        Kind::Annotations => Vec::new(),
+    }
+}
+
+fn validator(kind: Kind) -> Validator {
+    let schema: Value = serde_json::from_str(schema::of(kind)).unwrap();
+    jsonschema::meta::validate(&schema).unwrap();
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+/// Every value of `document`, by its JSON pointer.
+fn pointers(document: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match document {
+        Value::Object(members) => {
+            for (name, value) in members {
+                pointers(value, &format!("{at}/{name}"), found);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, value) in elements.iter().enumerate() {
+                pointers(value, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn mutants(document: &Value) -> Vec<(String, Value)> {
+    let others = [
+        json!(null),
+        json!(true),
+        json!(1),
+        json!(-1),
+        json!(1.5),
+        json!(""),
+        json!("x"),
+        json!("*"),
+        json!([]),
+        json!(["x"]),
+        json!({}),
+        json!({ "x": "y" }),
+    ];
+    let mut places = Vec::new();
+    pointers(document, "", &mut places);
+    let mut mutants = Vec::new();
+    for place in places {
+        for other in &others {
+            let mut mutant = document.clone();
+            *mutant.pointer_mut(&place).unwrap() = other.clone();
+            mutants.push((format!("{place} = {other}"), mutant));
+        }
+        let members = document.pointer(&place).and_then(Value::as_object);
+        for name in members.into_iter().flatten().map(|(name, _)| name) {
+            let mut mutant = document.clone();
+            mutant.pointer_mut(&place).unwrap().as_object_mut().unwrap().remove(name);
+            mutants.push((format!("{place} without {name}"), mutant));
+        }
+        if members.is_some() {
+            for name in ["unknown", "Version", "level", "keys", "trustedDigests", "override"] {
+                let mut mutant = document.clone();
+                let object = mutant.pointer_mut(&place).unwrap().as_object_mut().unwrap();
+                if object.insert(name.to_owned(), json!("x")).is_none() {
+                    mutants.push((format!("{place} with {name}"), mutant));
+                }
+            }
+        }
+    }
+    mutants
+}
+
+#[test]
+fn a_schema_accepts_what_the_parser_accepts_and_refuses_what_it_refuses_for_its_form() {
+    let mut counts = [0_usize; 3];
+    for kind in KINDS {
+        let validator = validator(kind);
+        for document in valid(kind) {
+            gate::check(kind, document.to_string().as_bytes()).unwrap();
+            for (what, mutant) in
+                mutants(&document).into_iter().chain([("it".to_owned(), document)])
+            {
+                let verdict = gate::check(kind, mutant.to_string().as_bytes());
+                let fits = validator.is_valid(&mutant);
+                match verdict {
+                    Ok(()) => {
+                        counts[0] += 1;
+                        assert!(fits, "{kind}: the schema refuses {what}: {mutant}");
+                    }
+                    Err(refusal) if refusal.is_about_form() => {
+                        counts[1] += 1;
+                        assert!(!fits, "{kind}: the schema accepts {what}: {refusal}");
+                    }
+                    Err(_) => counts[2] += 1,
+                }
+            }
+        }
+    }
+    // A generator that makes nothing would find nothing.
+    assert!(counts[0] > 100 && counts[1] > 2_000 && counts[2] > 100, "{counts:?}");
+}
+
+/// What no schema says: each document here fits its schema, and the verifier refuses it for this.
+#[test]
+fn what_a_schema_cannot_say_is_this() {
+    let statement = |rest: Value| {
+        let mut statement = json!({ "name": "s", "registryScopes": ["r.example/a"],
+            "signatureVerification": { "level": "strict" }, "keys": [{ "name": "a", "publicKey": P256 }] });
+        statement.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        statement
+    };
+    let cosign = |rest: Value| json!({ "version": "1.0", "trustPolicies": [statement(rest)] });
+    let twice = |rest: Value| json!({ "version": "1.0", "trustPolicies": [statement(json!({})), statement(rest)] });
+    let notation = |rest: Value| {
+        let mut statement = json!({ "name": "s", "registryScopes": ["*"], "signatureVerification": { "level": "strict" },
+            "trustStores": ["ca:a"], "trustedIdentities": ["*"] });
+        statement.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({ "version": "1.0", "trustPolicies": [statement] })
+    };
+    for (kind, code, document) in [
+        (Kind::Cosign, "duplicate-statement", twice(json!({ "registryScopes": ["r.example/b"] }))),
+        (Kind::Cosign, "duplicate-scope", twice(json!({ "name": "t" }))),
+        (Kind::Cosign, "bad-scope", cosign(json!({ "registryScopes": ["r.example/a-*"] }))),
+        (
+            Kind::Cosign,
+            "skip-with-checks",
+            cosign(json!({ "signatureVerification": { "level": "skip" } })),
+        ),
+        (Kind::Cosign, "no-keys", cosign(json!({ "keys": [] }))),
+        (Kind::Cosign, "bad-threshold", cosign(json!({ "threshold": 2 }))),
+        (Kind::Cosign, "bad-key", cosign(json!({ "keys": [{ "name": "a", "publicKey": "x" }] }))),
+        (
+            Kind::Cosign,
+            "same-key",
+            cosign(
+                json!({ "keys": [{ "name": "a", "publicKey": P256 }, { "name": "b", "publicKey": P256 }] }),
+            ),
+        ),
+        (
+            Kind::Cosign,
+            "duplicate-key-name",
+            cosign(
+                json!({ "keys": [{ "name": "a", "publicKey": P256 }, { "name": "a", "kms": ARN }] }),
+            ),
+        ),
+        (
+            Kind::Cosign,
+            "bad-kms-reference",
+            cosign(json!({ "keys": [{ "name": "a", "kms": "awskms:///x" }] })),
+        ),
+        (
+            Kind::Cosign,
+            "kms-without-arn",
+            cosign(json!({ "keys": [{ "name": "a", "kms": "awskms:///alias/x" }] })),
+        ),
+        (
+            Kind::Cosign,
+            "never-valid",
+            cosign(
+                json!({ "keys": [{ "name": "a", "publicKey": P256, "validAfter": "2027-01-01T00:00:00Z", "validBefore": "2026-01-01T00:00:00Z" }] }),
+            ),
+        ),
+        (
+            Kind::Cosign,
+            "bad-identity",
+            cosign(
+                json!({ "signedIdentity": { "type": "exactRepository", "dockerRepository": "x:y" } }),
+            ),
+        ),
+        (
+            Kind::Cosign,
+            "bad-transparency",
+            cosign(json!({ "transparencyLog": { "publicKeys": ["x"] } })),
+        ),
+        (
+            Kind::Cosign,
+            "bad-age",
+            json!({ "version": "1.0", "trustPolicies": [statement(json!({}))], "kmsCache": { "maxAge": "8d" } }),
+        ),
+        // A day that there is not, and a number that JSON Schema takes for an integer.
+        (
+            Kind::Cosign,
+            "bad-form",
+            cosign(
+                json!({ "keys": [{ "name": "a", "publicKey": P256, "validAfter": "2026-02-30T00:00:00Z" }] }),
+            ),
+        ),
+        (Kind::Cosign, "bad-form", cosign(json!({ "threshold": 1.0 }))),
+        (Kind::Notation, "bad-scope", notation(json!({ "registryScopes": ["r.example/A"] }))),
+        (
+            Kind::Notation,
+            "any-scope-with-others",
+            notation(json!({ "registryScopes": ["*", "r.example/a"] })),
+        ),
+        (
+            Kind::Notation,
+            "any-identity-with-others",
+            notation(json!({ "trustedIdentities": ["*", "arn:a"] })),
+        ),
+        (
+            Kind::Notation,
+            "bad-identity",
+            notation(json!({ "trustedIdentities": ["x509.subject: CN=a"] })),
+        ),
+        (
+            Kind::Notation,
+            "overlapping-identities",
+            notation(
+                json!({ "trustedIdentities": ["x509.subject: C=US, ST=WA, O=a", "x509.subject: C=US, ST=WA, O=a, CN=b"] }),
+            ),
+        ),
+        (Kind::Notation, "bad-trust-store", notation(json!({ "trustStores": ["ca:.."] }))),
+        (Kind::Notation, "no-trust", notation(json!({ "trustStores": [] }))),
+        (
+            Kind::Notation,
+            "skip-with-checks",
+            notation(json!({ "signatureVerification": { "level": "skip" } })),
+        ),
+        (
+            Kind::Digestion,
+            "skip-with-checks",
+            json!({ "version": "1.0", "trustPolicies": [{ "name": "s", "registryScopes": ["*"], "level": "skip", "trustedDigests": [DIGEST] }] }),
+        ),
+    ] {
+        assert!(validator(kind).is_valid(&document), "{kind} {code}: {document}");
+        let refusal = gate::check(kind, document.to_string().as_bytes()).unwrap_err();
+        assert_eq!(refusal.code(), code, "{refusal}");
+    }
+}
