@@ -14,12 +14,14 @@
 //! | [`gate`] | [`gate::check`]: what the verifier says of a document |
 //! | [`schema`] | the JSON Schema of each document |
 //! | [`mod@lint`] | findings about documents, each with its place and what to do |
+//! | [`mod@convert`] | other tools' policies as documents |
 //! | [`settings`] | documents as Bottlerocket's settings hold them |
 //! | [`located`] | JSON whose values know their places |
 
 pub mod digests;
 pub mod document;
 pub mod explain;
+pub mod convert;
 pub mod gate;
 pub mod images;
 pub mod kind;

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use self::digests::Digests;
 use self::explain::Explain;
+use self::convert::Convert;
 use self::decode::Decode;
 use self::encode::Encode;
 use self::lint::Lint;
@@ -14,6 +15,7 @@ use crate::failure::{Exit, Failure};
 mod digests;
 mod document;
 mod explain;
+mod convert;
 mod decode;
 mod document;
 mod encode;
@@ -34,6 +36,14 @@ pub(crate) enum PolicyVerb {
   civ policy explain registry.example/prod/app:1.4 --live --policy cosign.json --policy digestion.json")]
     Explain(Explain),
 
+    /// Convert another tool's policy to one of cosign-image-verifier.
+    ///
+    /// The result never accepts an image that the source refuses. What does not map is named on stderr
+    /// and, unless --allow-partial is given, there is no result then.
+    #[command(after_help = "Examples:
+  civ policy convert cluster-image-policy.yaml > trustpolicy.json
+  civ policy convert /etc/containers/policy.json --from containers-policy --allow-partial")]
+    Convert(Convert),
     /// Read trust policies from Bottlerocket's settings, byte for byte.
     ///
     /// Takes base64, the output of apiclient get, TOML user data, a Karpenter EC2NodeClass or an
@@ -90,6 +100,7 @@ pub(super) fn run(verb: PolicyVerb) -> Result<Exit, Failure> {
     match verb {
         PolicyVerb::Explain(args) => super::until_stopped(explain::run(args), None),
         PolicyVerb::Digests(args) => digests::run(args),
+        PolicyVerb::Convert(args) => convert::run(&args),
         PolicyVerb::Decode(args) => decode::run(&args),
         PolicyVerb::Encode(args) => encode::run(&args),
         PolicyVerb::Lint(args) => lint::run(&args),
