@@ -5,6 +5,8 @@ mod digests;
 #[cfg(test)]
 mod key;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod signatures;
 #[cfg(test)]
 mod verbs;
