@@ -150,9 +150,9 @@ impl FromStr for Digest {
                 actual: hex.len(),
             });
         }
-        // Without a way out half-way, the compiler looks at many digits at a time.
+        // To the end in any case: without a way out the compiler looks at many digits at once.
         let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if hex.bytes().fold(0, |odd, byte| odd | u8::from(!is_digit(byte))) != 0 {
+        if !hex.bytes().fold(true, |all, byte| all & is_digit(byte)) {
             return Err(DigestError::NotLowerHex);
         }
         Ok(Self { algorithm, hex: hex.to_owned() })

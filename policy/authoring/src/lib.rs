@@ -18,10 +18,10 @@
 //! | [`settings`] | documents as Bottlerocket's settings hold them |
 //! | [`located`] | JSON whose values know their places |
 
+pub mod convert;
 pub mod digests;
 pub mod document;
 pub mod explain;
-pub mod convert;
 pub mod gate;
 pub mod images;
 pub mod kind;

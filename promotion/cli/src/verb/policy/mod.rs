@@ -2,23 +2,22 @@
 
 use clap::Subcommand;
 
-use self::digests::Digests;
-use self::explain::Explain;
 use self::convert::Convert;
 use self::decode::Decode;
+use self::digests::Digests;
 use self::encode::Encode;
+use self::explain::Explain;
 use self::lint::Lint;
 use self::pin::Pin;
 use self::schema::Schema;
 use crate::failure::{Exit, Failure};
 
-mod digests;
-mod document;
-mod explain;
 mod convert;
 mod decode;
+mod digests;
 mod document;
 mod encode;
+mod explain;
 mod kind;
 mod lint;
 mod pin;
