@@ -166,7 +166,7 @@ fn authority_of(authority: &Json, number: usize) -> Authority {
         return Authority::Lost("it has no key".to_owned());
     }
     match source_of(authority) {
-        Ok(repository) => Authority::Key(Key { name, kms, public_key }, repository),
+        Ok(repository) => Authority::Key(Key { name, kms, pem: public_key }, repository),
         Err(why) => Authority::Lost(why),
     }
 }

@@ -149,7 +149,7 @@ fn outcome_of(requirements: &Json, read_key: &dyn Fn(&str) -> Option<String>) ->
     let keys = signed.into_iter().flat_map(|(keys, _)| keys).enumerate().map(|(index, pem)| Key {
         name: format!("key-{}", index + 1),
         kms: None,
-        public_key: Some(pem),
+        pem: Some(pem),
     });
     Outcome::Demand(Demand::Signatures {
         level: "strict",

@@ -57,8 +57,9 @@ pub(super) struct Key {
     pub(super) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kms: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) public_key: Option<String>,
+    /// In PEM.
+    #[serde(rename = "publicKey", skip_serializing_if = "Option::is_none")]
+    pub(super) pem: Option<String>,
 }
 
 /// Images that no statement may accept.

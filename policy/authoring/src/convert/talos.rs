@@ -66,11 +66,8 @@ fn add_rule(plan: &mut Plan, turn: usize, place: &str, rule: &Json) {
             place,
             "Talos accepts signatures that name another repository, and civ refuses them; for mirrors add signedIdentity",
         );
-        let key = Key {
-            name: "key".to_owned(),
-            kms: None,
-            public_key: Some(format!("{}\n", key.trim_end())),
-        };
+        let key =
+            Key { name: "key".to_owned(), kms: None, pem: Some(format!("{}\n", key.trim_end())) };
         Demand::Signatures {
             level: "strict",
             keys: vec![key],

@@ -107,15 +107,15 @@ impl<'s> Checker<'s> {
             return self.misfit(node, format!("{what} is {}; write an object", shown(node)));
         }
         let meant = node.text("type");
-        match branches.iter().find(|branch| meant.is_some() && name_of(branch) == meant) {
-            Some(branch) => self.check(branch, node, what),
-            None => {
-                let known: Vec<&str> = branches.iter().filter_map(name_of).collect();
-                let place = node.member("type").unwrap_or(node);
-                let known = known.join(", ");
-                self.misfit(place, format!("\"type\" of {what} is not known; it can be {known}"));
-            }
+        if let Some(branch) =
+            branches.iter().find(|branch| meant.is_some() && name_of(branch) == meant)
+        {
+            return self.check(branch, node, what);
         }
+        let known: Vec<&str> = branches.iter().filter_map(name_of).collect();
+        let place = node.member("type").unwrap_or(node);
+        let known = known.join(", ");
+        self.misfit(place, format!("\"type\" of {what} is not known; it can be {known}"));
     }
 
     fn misfit(&mut self, node: &Node, message: String) {

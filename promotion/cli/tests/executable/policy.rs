@@ -76,7 +76,7 @@ fn lint_ends_by_what_it_found() {
         let args = [&["policy", "lint", &skipping], &kind[..], more].concat();
         let output = civ(&args);
         assert_eq!(output.status.code(), Some(code));
-        let line = format!("{skipping}:1:67: warning[skip-everywhere]: ");
+        let line = format!("{skipping}:1:49: warning[skip-everywhere]: ");
         assert!(stdout(&output).contains(&line), "{}", stdout(&output));
     }
     let broken = files.write("broken.json", &cosign("r.example/a-*", "strict"));

@@ -4,8 +4,8 @@ use civ_authoring::Kind;
 use civ_authoring::lint::{Document, Report, Severity, lint};
 use serde_json::{Value, json};
 
-const P256: &str = include_str!("../../../verifiers/cosign/testdata/keys/p256.pem");
-const P384: &str = include_str!("../../../verifiers/cosign/testdata/keys/p384.pem");
+const P256: &str = include_str!("../../../../verifiers/cosign/testdata/keys/p256.pem");
+const P384: &str = include_str!("../../../../verifiers/cosign/testdata/keys/p384.pem");
 const ARN: &str =
     "awskms:///arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const ALIAS: &str = "awskms:///arn:aws:kms:eu-west-1:111122223333:alias/a";

@@ -92,7 +92,7 @@ fn refuses_base64_that_bottlerocket_refuses_and_says_what_is_wrong() {
     ] {
         match decode(text) {
             Err(DecodeError::Base64 { plugin: None, source }) => {
-                assert_eq!(source, why, "{text:?}")
+                assert_eq!(source, why, "{text:?}");
             }
             other => panic!("{text:?}: {other:?}"),
         }

@@ -3,8 +3,8 @@
 use civ_authoring::convert::{ConvertError, Converted, NoteKind, Source, convert, detect};
 use serde_json::{Value, json};
 
-const P256: &str = include_str!("../../../verifiers/cosign/testdata/keys/p256.pem");
-const P384: &str = include_str!("../../../verifiers/cosign/testdata/keys/p384.pem");
+const P256: &str = include_str!("../../../../verifiers/cosign/testdata/keys/p256.pem");
+const P384: &str = include_str!("../../../../verifiers/cosign/testdata/keys/p384.pem");
 
 fn run(source: Source, policy: &Value) -> Result<Converted, ConvertError> {
     let text = policy.to_string();

@@ -1,5 +1,5 @@
 //! What Bottlerocket's and the Notary Project's users have been shown goes through decode, lint and
-//! encode unchanged. Where each file is from: `published/README.md`.
+//! encode unchanged. Where each file is from: `tests/published/README.md`.
 
 use std::fs;
 use std::path::Path;
@@ -39,11 +39,14 @@ fn assert_unchanged(plugin: &str, document: &[u8], published: &str) {
     }
 }
 
+/// The plugins of a file, each with the errors of its document.
+type Plugins = &'static [(&'static str, &'static [&'static str])];
+
 /// Each file, its plugins, and the errors that lint has about their documents: none where the document
 /// says whom or what it trusts.
 #[test]
 fn settings_go_through_decode_lint_and_encode() {
-    let files: [(&str, &[(&str, &[&str])]); 6] = [
+    let files: [(&str, Plugins); 6] = [
         ("bottlerocket-docs-notation.txt", &[("notation", &["no-statements"])]),
         ("bottlerocket-docs-custom.txt", &[("custom-verifier", &[])]),
         ("bottlerocket-pull-4832-digestion.json", &[("digestion", &[])]),
