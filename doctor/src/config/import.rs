@@ -1,0 +1,72 @@
+//! What a file imports: paths relative to it, and patterns as Go expands them (`filepath.Glob`).
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Files, Node, glob};
+use crate::finding::{Code, Finding, Severity};
+
+/// The paths that the `imports` of the file at `parent` stand for, in containerd's order.
+pub(super) fn resolve(
+    files: &impl Files,
+    parent: &Path,
+    imports: &[Node],
+) -> Result<Vec<PathBuf>, Finding> {
+    let mut found = Vec::new();
+    for import in imports {
+        let Some(text) = import.text() else { continue };
+        let directory = parent.parent().unwrap_or(Path::new(""));
+        let path = clean(&directory.join(text));
+        // Only the asterisk makes containerd look for matches.
+        if text.contains('*') || path.to_string_lossy().contains('*') {
+            found.extend(expand(files, &path).map_err(|error| {
+                let fact = format_args!("containerd does not start: {error} {text:?}");
+                Finding::new(Severity::Failure, Code::ConfigImport, fact).mend("mend the pattern")
+            })?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// `filepath.Clean`: without `.` and, by the letters alone, without `..`.
+fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if cleaned.file_name().is_some() => {
+                cleaned.pop();
+            }
+            Component::ParentDir if cleaned.has_root() => {}
+            other => cleaned.push(other),
+        }
+    }
+    cleaned
+}
+
+/// Every path that matches, component by component, sorted within each directory.
+fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, glob::BadPattern> {
+    let mut found = vec![PathBuf::new()];
+    for component in pattern.components() {
+        let Component::Normal(part) = component else {
+            found.iter_mut().for_each(|path| path.push(component));
+            continue;
+        };
+        let part = part.to_string_lossy();
+        if !part.contains(['*', '?', '[', '\\']) {
+            found.iter_mut().for_each(|path| path.push(part.as_ref()));
+            continue;
+        }
+        glob::matches(&part, "")?;
+        let mut next = Vec::new();
+        for directory in &found {
+            let mut names = files.names(directory);
+            names.retain(|name| glob::matches(&part, name) == Ok(true));
+            names.sort_unstable();
+            next.extend(names.into_iter().map(|name| directory.join(name)));
+        }
+        found = next;
+    }
+    Ok(found)
+}

@@ -1,0 +1,178 @@
+//! containerd's configuration as containerd reads it: a file, what it imports, older versions
+//! migrated, all merged, each value with the line it comes from
+//! (`cmd/containerd/server/config/config.go`, measured with containerd 2.1.9).
+//!
+//! What may not be known from outside is kept apart: settings that some releases of containerd heed
+//! and others ignore ([`Config::doubtful`]).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub mod duration;
+pub mod glob;
+mod import;
+mod migrate;
+pub mod value;
+
+use crate::finding::{Code, Finding, Location, Severity};
+pub use value::{Node, Table, Value};
+
+/// The largest configuration file that is read, in bytes.
+pub const FILE_MAX: u64 = 1 << 20;
+/// The most files that are read. containerd sets no limit.
+pub const FILES_MAX: usize = 256;
+/// The highest version of the file format, that of containerd 2.3.
+const VERSION_MAX: i64 = 4;
+
+/// Where configuration files come from.
+pub trait Files {
+    /// The content of a file, of at most [`FILE_MAX`] bytes.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The names in a directory, in any order; none if it cannot be listed, as for `filepath.Glob`.
+    fn names(&self, directory: &Path) -> Vec<String>;
+}
+
+/// A configuration, merged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// What plugins are told, by their id.
+    pub plugins: Table,
+    /// `disabled_plugins` of all files; what one file lists no other can take away.
+    pub disabled: Vec<Node>,
+    /// `grpc.address`.
+    pub address: Option<Node>,
+    /// The files read, in the order in which they were merged.
+    pub files: Vec<PathBuf>,
+    /// Settings of CRI's images that containerd heeds or not, depending on its release: each a table
+    /// like that of `io.containerd.cri.v1.images`.
+    pub doubtful: Vec<Table>,
+    /// What is wrong with the files.
+    pub findings: Vec<Finding>,
+}
+
+impl Config {
+    /// Reads the configuration at `path`. A file that does not exist leaves containerd's defaults.
+    pub fn load(files: &impl Files, path: &Path) -> Self {
+        let mut config = Self::default();
+        let mut pending = vec![path.to_owned()];
+        let mut seen = BTreeSet::new();
+        let mut root_version = None;
+        while !pending.is_empty() {
+            let next = pending.remove(0);
+            if !seen.insert(next.clone()) {
+                continue;
+            }
+            if config.files.len() >= FILES_MAX {
+                let fact = format_args!("more than {FILES_MAX} configuration files");
+                config.findings.push(
+                    Finding::new(Severity::Failure, Code::ConfigUnreadable, fact)
+                        .at(Location::file(path)),
+                );
+                break;
+            }
+            match config.add(files, &next, &mut root_version) {
+                Ok(imports) => pending.extend(imports),
+                Err(finding) => config.findings.push(finding.at(Location::file(&next))),
+            }
+        }
+        config
+    }
+
+    /// Merges the file at `path`, and returns what it imports.
+    fn add(
+        &mut self,
+        files: &impl Files,
+        path: &Path,
+        root_version: &mut Option<i64>,
+    ) -> Result<Vec<PathBuf>, Finding> {
+        let bytes = match files.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.absent(path)),
+            Err(error) => {
+                let fact = format_args!("configuration unreadable: {error}");
+                return Err(Finding::new(Severity::Failure, Code::ConfigUnreadable, fact)
+                    .mend("run as root, and name the file that containerd reads with --config"));
+            }
+        };
+        let file = value::parse(path, &bytes).map_err(|error| {
+            let fact = format_args!("containerd does not start with it: {error}");
+            Finding::new(Severity::Failure, Code::ConfigInvalid, fact).mend("mend the file")
+        })?;
+        self.files.push(path.to_owned());
+        let version = self.check_version(&file, path, root_version);
+        let mut plugins = file.plugins;
+        self.doubtful.extend(migrate::images(&mut plugins, version));
+        value::merge(&mut self.plugins, plugins);
+        for node in file.disabled {
+            let node = migrate::disabled_plugin(node, version);
+            if !self.disabled.iter().any(|known| known.value == node.value) {
+                self.disabled.push(node);
+            }
+        }
+        // An empty text overrides nothing here, unlike in the tables of plugins.
+        if let Some(address) =
+            file.address.filter(|node| node.text().is_some_and(|t| !t.is_empty()))
+        {
+            self.address = Some(address);
+        }
+        self.findings.extend(file.findings);
+        import::resolve(files, path, &file.imports)
+    }
+
+    fn absent(&self, path: &Path) -> Finding {
+        if self.files.is_empty() {
+            let fact = "no configuration file: containerd's defaults apply";
+            return Finding::new(Severity::Note, Code::ConfigAbsent, fact)
+                .mend("name the file that containerd reads with --config, if there is one");
+        }
+        let fact = format_args!(
+            "{} is imported and does not exist: containerd does not start",
+            path.display()
+        );
+        Finding::new(Severity::Failure, Code::ConfigImport, fact)
+            .mend("create the file, or take it out of imports; a pattern may match nothing")
+    }
+
+    fn check_version(
+        &mut self,
+        file: &value::File,
+        path: &Path,
+        root_version: &mut Option<i64>,
+    ) -> i64 {
+        let version = file.version.as_ref().and_then(Node::integer).unwrap_or(0);
+        let at = file.version.as_ref().map_or_else(|| Location::file(path), |node| node.at.clone());
+        let root = *root_version.get_or_insert(version);
+        let problem = if !(0..=VERSION_MAX).contains(&version) {
+            Some((Severity::Failure, format!("version {version} is none that containerd knows")))
+        } else if root != 0 && version > root {
+            let fact = format!(
+                "version {version} is higher than the importing file's {root}: containerd 2.2 and later do not start"
+            );
+            Some((Severity::Warning, fact))
+        } else {
+            None
+        };
+        if let Some((severity, fact)) = problem {
+            self.findings.push(
+                Finding::new(severity, Code::ConfigVersion, fact)
+                    .at(at)
+                    .mend("write version = 3 in every file"),
+            );
+        }
+        version
+    }
+
+    /// What a plugin is told under `name`: what stands there, in whatever case of letters.
+    pub fn setting(&self, plugin: &str, name: &str) -> Option<&Node> {
+        value::field(self.plugins.get(plugin)?.table()?, name)
+    }
+
+    /// Where a plugin is disabled, if it is.
+    pub fn disables(&self, plugin: &str) -> Option<&Node> {
+        self.disabled.iter().find(|node| node.text() == Some(plugin))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! The trust policies: read and parsed as the verifiers do, and what they leave open.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use civ_authoring::{DocumentError, Kind, check_document};
+use civ_bindir::PluginName;
+use civ_oci::Repository;
+use civ_oci::reference::split_host;
+use civ_policy::cosign::Policy as CosignPolicy;
+use civ_policy::{KmsKeyRef, PolicyFile};
+use serde::Deserialize;
+
+use crate::finding::{Code, Finding, Location, Severity};
+use crate::node::Root;
+use crate::verifiers::Ours;
+
+/// Where the policies are.
+const POLICIES: &str = "/etc/containerd/image-verifiers";
+const POLICY: &str = "trustpolicy.json";
+/// The most scopes that a finding names.
+const SCOPES_SHOWN: usize = 8;
+
+/// What the policies need of the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A repository on each registry that a scope names exactly.
+    pub registries: BTreeSet<String>,
+    /// The KMS keys that are not pinned.
+    pub keys: Vec<KmsKeyRef>,
+}
+
+/// What all four documents have in common, as far as it is looked at here. They are parsed by their
+/// own parsers first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline {
+    #[serde(default)]
+    trust_policies: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Statement {
+    #[serde(default)]
+    registry_scopes: Vec<String>,
+    level: Option<String>,
+    signature_verification: Option<Level>,
+    signature_repository: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Level {
+    level: String,
+}
+
+impl Statement {
+    /// The level that lets images pass, if it does.
+    fn lenient(&self) -> Option<&str> {
+        let level = self.signature_verification.as_ref().map(|level| &level.level);
+        let level = level.or(self.level.as_ref())?;
+        (level == "audit" || level == "skip").then_some(level)
+    }
+}
+
+/// Judges the policies of the verifiers that are called.
+pub fn judge(root: &Root, verifiers: &[Ours]) -> (Needs, Vec<Finding>) {
+    let mut needs = Needs::default();
+    let mut findings = Vec::new();
+    // A verifier that refuses what no statement names shuts the gate for the others too.
+    let mut all_open = !verifiers.is_empty();
+    for Ours { plugin, kind } in verifiers {
+        let path = plugin.policy_path();
+        let at = Location::file(&path);
+        let policy = match PolicyFile::read(&root.join(&path)) {
+            Ok(policy) => policy,
+            Err(error) => {
+                let fact =
+                    format_args!("{plugin} refuses every pull: its policy is {}", error.problem);
+                let finding = Finding::new(Severity::Blocked, Code::PolicyUnusable, fact);
+                findings.push(
+                    finding.at(at).mend(format_args!(
+                        "write the policy of {plugin}, owned by root, mode 0600"
+                    )),
+                );
+                all_open = false;
+                continue;
+            }
+        };
+        let (judged, open) = document(*kind, plugin, &policy.bytes, &mut needs);
+        all_open &= open;
+        findings.extend(judged.into_iter().map(|finding| finding.at(at.clone())));
+    }
+    if all_open {
+        let fact = "no policy refuses what it does not name: level audit or skip applies to *";
+        findings.push(
+            Finding::new(Severity::Failure, Code::PolicyOpen, fact)
+                .at(Location::file(Path::new(POLICIES)))
+                .mend(
+                    "give the statement with registryScopes [\"*\"] the level strict, or remove it",
+                ),
+        );
+    }
+    findings.extend(stale(root, verifiers));
+    (needs, findings)
+}
+
+/// Judges one document. The second value says whether it lets pass what it does not name.
+fn document(
+    kind: Kind,
+    plugin: &PluginName,
+    bytes: &[u8],
+    needs: &mut Needs,
+) -> (Vec<Finding>, bool) {
+    match check_document(kind, bytes) {
+        Ok(()) => {}
+        Err(error @ DocumentError::Unknown { .. }) => {
+            let finding = Finding::new(Severity::Warning, Code::PolicyUnchecked, error);
+            return (vec![finding], false);
+        }
+        Err(error) => {
+            let fact =
+                format_args!("{plugin} refuses every pull: its policy is not valid: {error}");
+            let finding = Finding::new(Severity::Blocked, Code::PolicyInvalid, fact);
+            return (vec![finding.mend("mend the policy; civ policy lint says where")], false);
+        }
+    }
+    let fact = format_args!("{plugin} has a valid policy of {} bytes", bytes.len());
+    let mut findings = vec![Finding::new(Severity::Ok, Code::PolicyValid, fact)];
+    let outline: Outline =
+        serde_json::from_slice(bytes).unwrap_or(Outline { trust_policies: Vec::new() });
+    let mut open = false;
+    for statement in &outline.trust_policies {
+        // Digests are looked up in the policy itself: no registry is asked.
+        if kind != Kind::Digestion {
+            needs.registries.extend(registries(statement));
+        }
+        let Some(level) = statement.lenient() else { continue };
+        open |= statement.registry_scopes.iter().any(|scope| scope == "*");
+        findings.push(exempt(plugin, level, &statement.registry_scopes));
+    }
+    if kind == Kind::Cosign
+        && let Ok(policy) = CosignPolicy::parse(bytes)
+    {
+        let keys = policy.statements().iter().flat_map(|statement| &statement.keys);
+        let unpinned =
+            keys.filter(|key| key.public_key.is_none()).filter_map(|key| key.kms.clone());
+        needs.keys.extend(unpinned);
+    }
+    (findings, open)
+}
+
+fn exempt(plugin: &PluginName, level: &str, scopes: &[String]) -> Finding {
+    let shown: Vec<&str> = scopes.iter().take(SCOPES_SHOWN).map(String::as_str).collect();
+    let more = if scopes.len() > SCOPES_SHOWN { ", …" } else { "" };
+    let fact =
+        format_args!("{plugin} refuses nothing of {}{more}: level {level}", shown.join(", "));
+    let severity =
+        if scopes.iter().any(|scope| scope == "*") { Severity::Warning } else { Severity::Note };
+    Finding::new(severity, Code::PolicyExempts, fact)
+}
+
+/// The registries that a statement names without wildcards, each as a repository there.
+fn registries(statement: &Statement) -> impl Iterator<Item = String> + '_ {
+    let scopes = statement.registry_scopes.iter().chain(&statement.signature_repository);
+    scopes.filter(|scope| scope.as_str() != "*").filter_map(|scope| {
+        let (host, _) = split_host(scope);
+        let repository: Repository = format!("{host}/a").parse().ok()?;
+        (!host.contains('*')).then(|| repository.host().to_owned())
+    })
+}
+
+/// Policies that no verifier of that name reads.
+fn stale(root: &Root, verifiers: &[Ours]) -> Vec<Finding> {
+    let Ok(entries) = fs::read_dir(root.join(Path::new(POLICIES))) else { return Vec::new() };
+    let mut unread: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| verifiers.iter().all(|ours| entry.file_name() != ours.plugin.as_str()))
+        .filter(|entry| entry.path().join(POLICY).exists())
+        .map(|entry| Path::new(POLICIES).join(entry.file_name()).join(POLICY))
+        .collect();
+    unread.sort_unstable();
+    let finding = |path: PathBuf| {
+        let fact = "a policy that no verifier of civ's reads";
+        Finding::new(Severity::Note, Code::PolicyStale, fact)
+            .at(Location::file(&path))
+            .mend("install its verifier, or remove the policy")
+    };
+    unread.into_iter().map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "awskms:///arn:aws:kms:eu-west-1:111111111111:key/00000000-0000-0000-0000-000000000000";
+
+    fn cosign(document: &str) -> (Needs, Vec<Finding>, bool) {
+        let mut needs = Needs::default();
+        let plugin = "cosign".parse().unwrap();
+        let document = document.replace("$KEY", KEY);
+        let (findings, open) =
+            super::document(Kind::Cosign, &plugin, document.as_bytes(), &mut needs);
+        (needs, findings, open)
+    }
+
+    #[test]
+    fn what_a_policy_leaves_open_and_whom_it_asks_is_found() {
+        let (needs, findings, open) = cosign(
+            r#"{"version":"1.0","trustPolicies":[
+            {"name":"a","registryScopes":["R.example:5000/team/**","*.dkr.ecr.eu-west-1.amazonaws.com/**","busybox"],
+             "signatureVerification":{"level":"strict"},"keys":[{"name":"k","kms":"$KEY"}]},
+            {"name":"b","registryScopes":["r.io/skip"],"signatureVerification":{"level":"skip"}},
+            {"name":"c","registryScopes":["*"],"signatureVerification":{"level":"audit"},"keys":[{"name":"k","kms":"$KEY"}]}]}"#,
+        );
+        let registries: Vec<_> = needs.registries.iter().map(String::as_str).collect();
+        assert_eq!(registries, ["docker.io", "r.example:5000", "r.io"]);
+        assert_eq!(needs.keys.len(), 2);
+        assert!(open);
+        let severities: Vec<_> = findings.iter().map(|finding| finding.severity).collect();
+        assert_eq!(severities, [Severity::Ok, Severity::Note, Severity::Warning]);
+    }
+
+    #[test]
+    fn a_document_that_the_verifier_refuses_blocks() {
+        let (_, findings, open) = cosign(r#"{"version":"1.0"}"#);
+        assert_eq!(findings[0].severity, Severity::Blocked);
+        assert!(!open, "a verifier that refuses everything is not open");
+    }
+}
