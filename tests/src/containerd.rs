@@ -12,12 +12,14 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
+use civ_doctor::cri::{self, CallError};
 use tempfile::TempDir;
 
 use crate::{
-    cri,
+    civ,
     daemon::{self, Daemon},
     programs::{self, Finished},
 };
@@ -37,10 +39,33 @@ mount -t tmpfs tmpfs /run
 exec "$2" --config "$1/config.toml"
 "#;
 
+/// Time for a pull of a small image from this machine.
+const PULL_TIME: Duration = Duration::from_secs(60);
+
+/// How a containerd differs from that of a node that verifies.
+#[derive(Default)]
+pub struct Setup {
+    /// Variables in its environment, which the verifiers inherit.
+    pub env: BTreeMap<String, String>,
+    /// What becomes of the usual configuration.
+    pub config: Option<Box<dyn Fn(&str) -> String>>,
+    /// More files beside `config.toml`, by their names.
+    pub files: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup")
+            .field("env", &self.env)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A containerd with no verifiers, no policies and no images.
 #[derive(Debug)]
 pub struct Containerd {
-    _server: Daemon,
+    server: Daemon,
     directory: TempDir,
 }
 
@@ -52,6 +77,11 @@ impl Containerd {
 
     /// The same with variables in its environment, which the verifiers inherit.
     pub fn start_with_env(env: &BTreeMap<String, String>) -> Self {
+        Self::start_with(&Setup { env: env.clone(), ..Setup::default() })
+    }
+
+    /// The same, otherwise configured.
+    pub fn start_with(setup: &Setup) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "containerd needs root: run these tests as root (cargo test needs no root elsewhere)"
@@ -62,7 +92,11 @@ impl Containerd {
         for name in ["bin", "etc/certs.d", "overlay", "staging", "tmp"] {
             fs::create_dir_all(root.join(name)).expect("a directory in a directory of ours");
         }
-        fs::write(root.join("config.toml"), config(root)).expect("a file in a directory of ours");
+        let config = setup.config.as_ref().map_or_else(|| config(root), |edit| edit(&config(root)));
+        fs::write(root.join("config.toml"), config).expect("a file in a directory of ours");
+        for (name, text) in &setup.files {
+            fs::write(root.join(name), text).expect("a file in a directory of ours");
+        }
 
         let mut command = daemon::command(Path::new("unshare"));
         command
@@ -71,7 +105,7 @@ impl Containerd {
             .arg(root)
             .arg(programs::find("containerd"))
             .env("TMPDIR", root.join("tmp"))
-            .envs(env);
+            .envs(&setup.env);
         let log = root.join("log");
         let mut server = Daemon::spawn("containerd", &mut command, &root.join("stdout"), &log);
         let socket = root.join("socket");
@@ -80,7 +114,7 @@ impl Containerd {
         server.wait_for(|| {
             fs::read_to_string(&log).ok()?.contains("containerd successfully booted").then_some(())
         });
-        Self { _server: server, directory }
+        Self { server, directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -145,12 +179,49 @@ impl Containerd {
 
     /// `PullImage` of CRI, as kubelet calls it: the image's id, or the error that kubelet shows.
     pub fn cri_pull(&self, reference: &str) -> Result<String, String> {
-        cri::pull(&self.path("socket"), reference)
+        self.cri(async |containerd| containerd.pull(reference, PULL_TIME).await)
+            .map_err(|error| error.to_string())
     }
 
     /// The tags and digests of all images that CRI lists.
     pub fn cri_images(&self) -> Vec<String> {
-        cri::list(&self.path("socket"))
+        let images = self.cri(async |containerd| containerd.images().await);
+        let images = images.unwrap_or_else(|error| panic!("CRI cannot list images: {error}"));
+        images
+            .into_iter()
+            .flat_map(|image| [image.repo_tags, image.repo_digests].concat())
+            .collect()
+    }
+
+    /// Removes an image from CRI, as kubelet does.
+    pub fn cri_remove(&self, reference: &str) {
+        self.cri(async |containerd| containerd.remove(reference).await)
+            .unwrap_or_else(|error| panic!("CRI cannot remove {reference}: {error}"));
+    }
+
+    fn cri<T>(
+        &self,
+        call: impl AsyncFnOnce(cri::Containerd) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime for one call");
+        runtime
+            .block_on(async { call(cri::Containerd::connect(&self.path("socket")).await?).await })
+    }
+
+    /// Runs `civ` on this node: where /etc/containerd is the test's, and this containerd the only one.
+    pub fn civ<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
+        let inside = self.server.child_of().expect("containerd runs in namespaces of its own");
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--pid", "--target", &inside.to_string(), "--"]);
+        programs::run(command.arg(civ::executable()).args(arguments).env_clear())
+    }
+
+    /// A file of this containerd's, such as `config.toml`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path(name)
     }
 
     /// The names of all images there are, ctr's and CRI's.

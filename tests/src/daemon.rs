@@ -69,17 +69,22 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// The first child of a server that is started through another program, as `unshare`.
+    pub(crate) fn child_of(&self) -> Option<i32> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+        children.split_whitespace().find_map(|id| id.parse().ok())
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // Below `unshare` there is one child, the first process of a PID namespace. Killed alone,
         // it takes the namespace with it, and unshare ends only after the last of them has.
         let id = self.child.id();
-        let children =
-            fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        let mut children =
-            children.split_whitespace().filter_map(|id| id.parse().ok().and_then(Pid::from_raw));
         // A drop has nobody to tell, and what has ended already is no failure.
-        let _ = match (children.next(), Pid::from_raw(id.cast_signed())) {
+        let _ = match (self.child_of().and_then(Pid::from_raw), Pid::from_raw(id.cast_signed())) {
             (Some(child), _) => kill_process(child, Signal::KILL),
             (None, Some(pid)) => kill_process_group(pid, Signal::KILL),
             (None, None) => Ok(()),

@@ -19,7 +19,6 @@ pub mod bundling;
 pub mod civ;
 pub mod containerd;
 pub mod cosign;
-mod cri;
 mod daemon;
 pub mod docker_registry;
 pub mod elsewhere;

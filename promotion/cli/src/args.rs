@@ -12,6 +12,7 @@ use crate::demo::Demo;
 use crate::failure::Failure;
 use crate::output::Format as OutputForm;
 use crate::verb::clean::Clean;
+use crate::verb::doctor::Doctor;
 use crate::verb::log::Log;
 use crate::verb::policy::PolicyVerb;
 use crate::verb::tree::Tree;
@@ -126,6 +127,18 @@ pub(crate) enum Verb {
   civ log --policy trustpolicy.json --check && echo ready for strict
   ssh node journalctl -o json | civ log - -o json")]
     Log(Log),
+
+    /// Say whether the gate of this node is shut: containerd's settings, the verifiers, their policies.
+    ///
+    /// Run it on the node, as root. Nothing is changed and nothing of the node is executed; --probe
+    /// pulls an image through containerd, as kubelet does. Exit code 0: the gate is shut, every pull
+    /// is verified. 1: it is open, or blocks what should pass; each failure says where and how to mend
+    /// it.
+    #[command(after_help = "Examples:
+  civ doctor
+  civ doctor --probe docker.io/library/busybox:latest --probe-allowed registry.example/prod/app:1.4
+  civ doctor --root /.bottlerocket/rootfs --output json")]
+    Doctor(Doctor),
 
     Demo(Demo),
 

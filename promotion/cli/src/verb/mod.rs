@@ -20,6 +20,7 @@ use crate::output::Format;
 use crate::password::EnvironmentOrTerminal;
 
 pub(crate) mod clean;
+pub(crate) mod doctor;
 mod key;
 pub(crate) mod log;
 mod manual;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),
         Verb::Clean(args) => until_stopped(clean::run(args), None),
         Verb::Log(args) => log::run(args),
+        Verb::Doctor(args) => until_stopped(doctor::run(args), None),
         Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),

@@ -1,0 +1,99 @@
+//! `civ doctor`
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use civ_doctor::finding::Gate;
+use civ_doctor::release::Release;
+use civ_doctor::{Finding, Options, Report, Severity, examine};
+use clap::{Args, ValueHint};
+
+use crate::failure::{Exit, Failure};
+use crate::output::{Format, count, print};
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// containerd's configuration; by default that of the running containerd, or else
+    /// /etc/containerd/config.toml.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// containerd's socket; by default that of its configuration.
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
+    address: Option<PathBuf>,
+    /// Where the root of the node is, as seen from here.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    root: Option<PathBuf>,
+    /// The version of containerd, where it does not run.
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    containerd_version: Option<(Release, String)>,
+    /// Ask neither registries nor KMS.
+    #[arg(long)]
+    offline: bool,
+    /// Pull this image, which must be refused. What comes in is removed again.
+    #[arg(long, value_name = "REF")]
+    probe: Option<String>,
+    /// Pull this image, which must be allowed. What comes in is removed again.
+    #[arg(long, value_name = "REF")]
+    probe_allowed: Option<String>,
+    /// The form of the result.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+fn version(text: &str) -> Result<(Release, String), civ_doctor::release::NoRelease> {
+    Ok((text.parse()?, text.to_owned()))
+}
+
+pub(crate) async fn run(args: Doctor) -> Result<Exit, Failure> {
+    let output = args.output;
+    let report = examine(&Options {
+        root: args.root,
+        config: args.config,
+        address: args.address,
+        version: args.containerd_version,
+        offline: args.offline,
+        probe: args.probe,
+        probe_allowed: args.probe_allowed,
+    })
+    .await;
+    print(output, &report, || lines(&report))?;
+    Ok(if report.gate == Gate::Shut { Exit::Success } else { Exit::Refused })
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let in_colour =
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let paint = |severity: Severity, text: String| match severity {
+        _ if !in_colour => text,
+        Severity::Ok => format!("\u{1b}[32m{text}\u{1b}[0m"),
+        Severity::Note => text,
+        Severity::Warning => format!("\u{1b}[33m{text}\u{1b}[0m"),
+        Severity::Blocked | Severity::Failure => format!("\u{1b}[1;31m{text}\u{1b}[0m"),
+    };
+    let mut lines = Vec::new();
+    for Finding { severity, code, fact, at, mend } in &report.findings {
+        let severity_text = paint(*severity, format!("{severity:<8}"));
+        lines.push(format!("{severity_text} {code:<33} {fact}"));
+        if let Some(at) = at {
+            lines.push(format!("{:8} at {at}", ""));
+        }
+        if let Some(mend) = mend {
+            lines.push(format!("{:8} to mend: {mend}", ""));
+        }
+    }
+    let number = |wanted| report.findings.iter().filter(|f| f.severity == wanted).count();
+    let worst = match report.gate {
+        Gate::Shut => Severity::Ok,
+        Gate::Blocked => Severity::Blocked,
+        Gate::Open => Severity::Failure,
+    };
+    let gate = paint(worst, format!("the gate is {}", report.gate));
+    lines.push(format!(
+        "{gate}: {}, {} that block pulls, {}",
+        count(number(Severity::Failure), "failure"),
+        number(Severity::Blocked),
+        count(number(Severity::Warning), "warning"),
+    ));
+    lines
+}

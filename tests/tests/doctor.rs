@@ -1,0 +1,364 @@
+//! `civ doctor` on nodes with the real containerd: a good one, and one for each way round the gate. On
+//! each of those an unsigned image is pulled first: what the doctor warns of is so.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use civ_tests::containerd::{Containerd, Setup};
+use civ_tests::cosign::{Cosign, Signing};
+use civ_tests::docker_registry::DockerRegistry;
+use civ_tests::gate;
+use civ_tests::image::{self, Pushed};
+use civ_tests::programs::Finished;
+use civ_tests::signing::{Key, Kind};
+use serde_json::{Value, json};
+
+/// A node that trusts one key, and a registry with an unsigned image.
+struct Node {
+    registry: DockerRegistry,
+    containerd: Containerd,
+    unsigned: Pushed,
+}
+
+impl Node {
+    /// With the usual configuration, edited, and more files beside it.
+    fn start(edit: impl Fn(&str) -> String + 'static, files: &[(&str, &str)]) -> Self {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        let containerd = Containerd::start_with(&Setup {
+            config: Some(Box::new(edit)),
+            files: files.iter().map(owned).collect(),
+            ..Setup::default()
+        });
+        let registry = DockerRegistry::start();
+        let unsigned = image::push(registry.address(), "team/unsigned", "1", "unsigned");
+        let node = Self { registry, containerd, unsigned };
+        node.install("cosign-image-verifier");
+        node.set_policy("strict", &some_key(), &format!("{}/**", node.registry.address()));
+        node
+    }
+
+    fn install(&self, name: &str) {
+        self.containerd.install(&gate::executable("cosign-image-verifier"), name);
+    }
+
+    fn set_policy(&self, level: &str, key: &str, scope: &str) {
+        let document = json!({ "version": "1.0", "trustPolicies": [{
+            "name": "production", "registryScopes": [scope],
+            "signatureVerification": { "level": level },
+            "keys": [{ "name": "release", "publicKey": key }],
+        }]});
+        self.containerd.set_policy("cosign", &document.to_string());
+    }
+
+    fn doctor(&self, arguments: &[&str]) -> Examined {
+        let arguments = [&["doctor", "--output", "json"], arguments].concat();
+        Examined::of(self.containerd.civ(arguments))
+    }
+
+    /// The unsigned image comes in, and the doctor says by which door.
+    #[track_caller]
+    fn assert_open(&self, code: &str, file: Option<&str>, line_with: &str) {
+        let pulled = self.containerd.cri_pull(&self.unsigned.tag);
+        pulled.unwrap_or_else(|error| panic!("{code} is no way round the gate: {error}"));
+        self.containerd.cri_remove(&self.unsigned.tag);
+
+        let examined = self.doctor(&["--probe", &self.unsigned.tag]);
+        assert_eq!(examined.code, Some(1), "{examined:#?}");
+        examined.assert_finds("failure", code, file.map(|file| self.place(file, line_with)));
+        examined.assert_finds("failure", "probe.refused", None);
+        assert_eq!(examined.report["gate"], "open", "{examined:#?}");
+        assert_eq!(self.containerd.cri_images(), [""; 0], "the probe leaves nothing");
+    }
+
+    /// The file of this node, and the number of its line that holds `text`.
+    fn place(&self, file: &str, text: &str) -> (PathBuf, u64) {
+        let path = self.containerd.file(file);
+        let content = fs::read_to_string(&path).unwrap();
+        let line = content.lines().position(|line| line.contains(text));
+        let line = line.unwrap_or_else(|| panic!("no {text:?} in\n{content}"));
+        (path, u64::try_from(line).unwrap() + 1)
+    }
+}
+
+/// What the doctor said.
+#[derive(Debug)]
+struct Examined {
+    code: Option<i32>,
+    report: Value,
+}
+
+impl Examined {
+    #[track_caller]
+    fn of(finished: Finished) -> Self {
+        let report = serde_json::from_str(&finished.stdout);
+        let report = report.unwrap_or_else(|error| panic!("{error}: {finished:#?}"));
+        Self { code: finished.code, report }
+    }
+
+    #[track_caller]
+    fn assert_finds(&self, severity: &str, code: &str, place: Option<(PathBuf, u64)>) {
+        let findings = self.report["findings"].as_array().unwrap();
+        let found = findings.iter().any(|finding| {
+            let at = &finding["at"];
+            let in_place = place.as_ref().is_none_or(|(file, line)| {
+                at["file"].as_str() == file.to_str() && at["line"] == *line
+            });
+            finding["severity"] == severity && finding["code"] == code && in_place
+        });
+        assert!(found, "no {severity} {code} at {place:?}: {:#}", self.report);
+    }
+}
+
+/// A key that has signed nothing.
+fn some_key() -> String {
+    Key::generate(Kind::P256).public_pem()
+}
+
+const IMAGES: &str = "snapshotter = \"native\"\n  use_local_image_pull = false";
+const CONFIG_PATH: &str = "config_path = \"/etc/containerd/certs.d\"";
+
+/// A setting of CRI's, beside what the usual configuration says.
+fn with_images(setting: &str) -> impl Fn(&str) -> String + 'static {
+    let setting = setting.to_owned();
+    move |config| replaced(config, IMAGES, &format!("snapshotter = \"native\"\n  {setting}"))
+}
+
+/// A setting of CRI's registries, instead of the directory that excludes it.
+fn with_registry(setting: &str) -> impl Fn(&str) -> String + 'static {
+    let setting = setting.to_owned();
+    move |config| replaced(config, CONFIG_PATH, &setting)
+}
+
+fn replaced(config: &str, what: &str, with: &str) -> String {
+    assert!(config.contains(what), "no {what:?} in\n{config}");
+    config.replace(what, with)
+}
+
+#[test]
+fn on_a_good_node_the_gate_is_shut_and_a_probe_shows_it() {
+    let cosign = Cosign::new();
+    let node = Node::start(str::to_owned, &[]);
+    let signed = image::push(node.registry.address(), "team/signed", "1", "signed");
+    let release = cosign.generate_key_pair("release");
+    node.set_policy("strict", &release.public_pem, &format!("{}/**", node.registry.address()));
+    cosign.sign(release.signing(), &signed.by_digest(), Signing::default());
+
+    let error = node.containerd.cri_pull(&node.unsigned.tag).unwrap_err();
+    assert!(error.contains("blocked pull"), "{error}");
+    let probes = ["--probe", &node.unsigned.tag, "--probe-allowed", &signed.tag];
+    let examined = node.doctor(&probes);
+    assert_eq!(examined.code, Some(0), "{examined:#?}");
+    assert_eq!(examined.report["gate"], "shut");
+    for code in [
+        "config.read",
+        "containerd.version",
+        "bindir.plugin",
+        "bindir.timeout",
+        "cri.transfer",
+        "directory.present",
+        "verifier.civ",
+        "policy.valid",
+        "registry.reachable",
+        "probe.refused",
+        "probe.allowed",
+    ] {
+        examined.assert_finds("ok", code, None);
+    }
+    examined.assert_finds("note", "clients", None);
+    assert_eq!(node.containerd.cri_images(), [""; 0], "the probes leave nothing");
+
+    // An image that was there before stays.
+    node.containerd.cri_pull(&signed.tag).unwrap();
+    assert_eq!(node.doctor(&probes).code, Some(0));
+    assert!(node.containerd.cri_images().contains(&signed.tag));
+
+    // Each probe tells a wrong answer.
+    let crossed = node.doctor(&["--probe", &signed.tag, "--probe-allowed", &node.unsigned.tag]);
+    assert_eq!(crossed.code, Some(1));
+    crossed.assert_finds("failure", "probe.refused", None);
+    crossed.assert_finds("blocked", "probe.allowed", None);
+    let absent = format!("{}/team/absent:1", node.registry.address());
+    node.doctor(&["--probe", &absent]).assert_finds("failure", "probe.refused", None);
+
+    // For people: no colour where nobody looks.
+    let text = node.containerd.civ(["doctor", "--offline"]);
+    assert!(
+        text.stdout.ends_with("the gate is shut: 0 failures, 0 that block pulls, 0 warnings\n")
+    );
+    assert!(!text.stdout.contains('\u{1b}'), "{text:#?}");
+}
+
+macro_rules! bypasses {
+    ($($name:ident: $edit:expr, $code:literal, $line:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                Node::start($edit, &[]).assert_open($code, Some("config.toml"), $line);
+            }
+        )*
+    };
+}
+
+bypasses! {
+    use_local_image_pull_opens_the_gate:
+        with_images("use_local_image_pull = true"),
+        "cri.use-local-image-pull", "use_local_image_pull";
+    disable_snapshot_annotations_false_opens_the_gate:
+        with_images("disable_snapshot_annotations = false"),
+        "cri.disable-snapshot-annotations", "disable_snapshot_annotations";
+    discard_unpacked_layers_opens_the_gate:
+        with_images("discard_unpacked_layers = true"),
+        "cri.discard-unpacked-layers", "discard_unpacked_layers";
+    discard_unpacked_layers_in_capitals_opens_the_gate:
+        with_images("Discard_Unpacked_Layers = true"),
+        "cri.discard-unpacked-layers", "Discard_Unpacked_Layers";
+    max_concurrent_downloads_opens_the_gate:
+        with_images("max_concurrent_downloads = 5"),
+        "cri.max-concurrent-downloads", "max_concurrent_downloads";
+    image_pull_with_sync_fs_opens_the_gate:
+        with_images("image_pull_with_sync_fs = true"),
+        "cri.image-pull-with-sync-fs", "image_pull_with_sync_fs";
+    registry_mirrors_open_the_gate:
+        with_registry("mirrors.'mirror.example'.endpoint = ['https://mirror.example']"),
+        "cri.registry-mirrors", "mirrors.";
+    registry_configs_open_the_gate:
+        with_registry("configs.'other.example'.auth.username = 'u'"),
+        "cri.registry-configs", "configs.";
+    registry_auths_open_the_gate:
+        with_registry("auths.'https://other.example'.username = 'u'"),
+        "cri.registry-auths", "auths.";
+    a_verifier_directory_that_is_absent_opens_the_gate:
+        |config: &str| config.replace("/bin\"", "/bim\""),
+        "directory.absent", "bin_dir";
+    an_empty_name_of_a_verifier_directory_opens_the_gate:
+        |config: &str| {
+            let lines = config.lines().map(|line| if line.contains("bin_dir") { "  bin_dir = \"\"" } else { line });
+            lines.collect::<Vec<_>>().join("\n")
+        },
+        "directory.absent", "bin_dir";
+    no_verifier_called_at_all_opens_the_gate:
+        |config: &str| replaced(config, "max_verifiers = -1", "max_verifiers = 0"),
+        "verifier.skipped", "max_verifiers";
+    version_2_opens_the_gate:
+        |config: &str| {
+            let config = replaced(config, "version = 3", "version = 2");
+            format!(
+                "{config}[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n\
+                 discard_unpacked_layers = true\n\
+                 [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n\
+                 runtime_type = \"io.containerd.runc.v2\"\n"
+            )
+        },
+        "cri.discard-unpacked-layers", "discard_unpacked_layers";
+}
+
+#[test]
+fn a_file_that_is_imported_opens_the_gate() {
+    let import = |config: &str| {
+        replaced(
+            config,
+            "version = 3",
+            "version = 3\nimports = [\"none*.toml\", \"drop-in*.toml\"]",
+        )
+    };
+    let drop_in =
+        "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\n\nuse_local_image_pull = true\n";
+    let node = Node::start(import, &[("drop-in-1.toml", drop_in)]);
+    node.assert_open("cri.use-local-image-pull", Some("drop-in-1.toml"), "use_local");
+}
+
+#[test]
+fn a_file_that_is_imported_shuts_the_gate_again() {
+    let import = |config: &str| {
+        let config = replaced(config, "version = 3", "version = 3\nimports = [\"drop-in.toml\"]");
+        with_images("discard_unpacked_layers = true\n  max_concurrent_downloads = 9")(&config)
+    };
+    let drop_in = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nmax_concurrent_downloads = 3\n\
+                   [plugins.\"io.containerd.cri.v1.images\"]\ndiscard_unpacked_layers = false\n";
+    let node = Node::start(import, &[("drop-in.toml", drop_in)]);
+    let examined = node.doctor(&["--probe", &node.unsigned.tag]);
+    assert_eq!(examined.code, Some(0), "{examined:#?}");
+    examined.assert_finds("ok", "probe.refused", None);
+}
+
+#[test]
+fn an_empty_verifier_directory_opens_the_gate() {
+    let node = Node::start(str::to_owned, &[]);
+    fs::remove_file(node.containerd.bin_dir().join("cosign-image-verifier")).unwrap();
+    node.assert_open("directory.empty", Some("config.toml"), "bin_dir");
+}
+
+#[test]
+fn a_verifier_beyond_the_limit_opens_the_gate() {
+    let node =
+        Node::start(|config| replaced(config, "max_verifiers = -1", "max_verifiers = 1"), &[]);
+    node.containerd.install_script("allowing-image-verifier", "exit 0");
+    node.assert_open("verifier.skipped", Some("config.toml"), "max_verifiers");
+}
+
+#[test]
+fn a_policy_that_only_watches_opens_the_gate() {
+    let node = Node::start(str::to_owned, &[]);
+    node.set_policy("audit", &some_key(), "*");
+    node.assert_open("policy.open", None, "");
+}
+
+/// Before containerd 2.3 CRI does not work without the plugin, so nothing is pulled at all.
+#[test]
+fn a_disabled_plugin_is_found_and_the_probe_does_not_take_its_error_for_a_verdict() {
+    let node = Node::start(
+        |config| {
+            let plugin =
+                "\"io.containerd.image-verifier.v1.bindir\", \"io.containerd.internal.v1.opt\"";
+            replaced(config, "\"io.containerd.internal.v1.opt\"", plugin)
+        },
+        &[],
+    );
+    let error = node.containerd.cri_pull(&node.unsigned.tag).unwrap_err();
+    assert!(!error.contains("image verifier"), "{error}");
+    let examined = node.doctor(&["--probe", &node.unsigned.tag]);
+    assert_eq!(examined.code, Some(1));
+    let place = node.place("config.toml", "disabled_plugins");
+    examined.assert_finds("failure", "bindir.plugin", Some(place));
+    examined.assert_finds("failure", "probe.refused", None);
+}
+
+#[test]
+fn what_blocks_every_pull_is_told_from_what_lets_them_through() {
+    let stray = |node: &Node| {
+        let path = node.containerd.bin_dir().join("README");
+        fs::write(&path, "not a verifier").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    let short = |config: &str| replaced(config, "\"10s\"", "\"1ms\"");
+    let usual = |config: &str| config.to_owned();
+    let node = Node::start(short, &[]);
+    assert_blocked(&node, "bindir.timeout", Some(node.place("config.toml", "1ms")));
+
+    let node = Node::start(usual, &[]);
+    stray(&node);
+    assert_blocked(&node, "verifier.not-executable", None);
+    fs::remove_file(node.containerd.bin_dir().join("README")).unwrap();
+    node.install("stray-image-verifier");
+    assert_eq!(node.doctor(&["--offline"]).report["gate"], "blocked", "it has no policy");
+}
+
+/// The pull fails, by no verdict; and the gate is not open for that.
+#[track_caller]
+fn assert_blocked(node: &Node, code: &str, place: Option<(PathBuf, u64)>) {
+    let error = node.containerd.cri_pull(&node.unsigned.tag).unwrap_err();
+    assert!(error.contains("failed to call verifier") || error.contains("no signature"), "{error}");
+    let examined = node.doctor(&["--offline"]);
+    assert_eq!(examined.code, Some(1), "{examined:#?}");
+    assert_eq!(examined.report["gate"], "blocked", "{examined:#?}");
+    examined.assert_finds("blocked", code, place);
+}
