@@ -20,7 +20,7 @@ const CALL_TIME: Duration = Duration::from_secs(10);
 #[non_exhaustive]
 pub enum CallError {
     /// Nobody listens, or not on a socket.
-    #[error("no answer at {}: {source}", socket.display())]
+    #[error("no answer at {}: {}", socket.display(), innermost(source))]
     Connect {
         /// The socket.
         socket: PathBuf,
@@ -39,6 +39,15 @@ pub enum CallError {
         /// The time that there was.
         limit: Duration,
     },
+}
+
+/// What began it: the transport itself only says "transport error".
+fn innermost(error: &tonic::transport::Error) -> String {
+    let mut error: &dyn std::error::Error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

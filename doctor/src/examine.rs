@@ -38,14 +38,19 @@ pub struct Options {
 /// Examines the node.
 pub async fn examine(options: &Options) -> Report {
     let root = Root::at(options.root.clone().unwrap_or_else(|| "/".into()));
-    let running = Running::find(!root.is_own()).into_iter().next().unwrap_or_default();
-    let path = options.config.clone().or_else(|| running.config.clone());
-    let config = Config::load(&root, &path.unwrap_or_else(|| DEFAULT_CONFIG.into()));
+    let (running, of_several) = running(options, &root);
+    let given = options.config.clone().or_else(|| running.config.clone());
+    let path = given.clone().unwrap_or_else(|| DEFAULT_CONFIG.into());
+    let mut config = Config::load(&root, &path);
+    if given.is_some() {
+        config.must_exist();
+    }
 
     let socket = socket(options, &running, &config);
     let connection = Containerd::connect(&root.join(&socket)).await;
     let (release, of_version) = version(options, &connection).await;
     let mut findings = configuration(&root, &config, &root.join(&socket));
+    findings.extend(of_several);
     findings.extend(of_version);
 
     let (settings, judged) = settings::judge(&config, release);
@@ -65,12 +70,30 @@ pub async fn examine(options: &Options) -> Report {
     Report::of(findings)
 }
 
+/// The containerd that is meant, as far as one runs; and a word if that is not clear.
+fn running(options: &Options, root: &Root) -> (Running, Option<Finding>) {
+    let mut found = Running::find(!root.is_own());
+    if options.config.is_some() || options.address.is_some() {
+        let is_meant =
+            |given: &Option<PathBuf>, of: &Option<PathBuf>| given.is_none() || given == of;
+        found.retain(|running| {
+            is_meant(&options.config, &running.config)
+                && is_meant(&options.address, &running.address)
+        });
+    }
+    let several = (found.len() > 1).then(|| {
+        let pids: Vec<String> = found.iter().map(|running| running.pid.to_string()).collect();
+        let fact =
+            format_args!("several containerds run, and the first is examined: {}", pids.join(", "));
+        Finding::new(Severity::Note, Code::ContainerdSeveral, fact)
+            .mend("name the one that kubelet uses with --config and --address")
+    });
+    (found.into_iter().next().unwrap_or_default(), several)
+}
+
 fn socket(options: &Options, running: &Running, config: &Config) -> PathBuf {
     let given = options.address.clone().or_else(|| running.address.clone());
-    given.unwrap_or_else(|| {
-        let set = config.address.as_ref().and_then(|node| node.text());
-        set.unwrap_or(settings::DEFAULT_ADDRESS).into()
-    })
+    given.unwrap_or_else(|| settings::address(config).into())
 }
 
 async fn version(

@@ -100,6 +100,8 @@ codes! {
     CriImagePullWithSyncFs = "cri.image-pull-with-sync-fs",
     /// Which containerd runs.
     ContainerdVersion = "containerd.version",
+    /// Several containerds run.
+    ContainerdSeveral = "containerd.several",
     /// containerd does not answer.
     ContainerdUnreachable = "containerd.unreachable",
     /// The verifier directory.
@@ -156,7 +158,7 @@ codes! {
     Clock = "clock",
     /// FIPS mode.
     Fips = "fips",
-    /// SELinux.
+    /// `SELinux`.
     Selinux = "selinux",
     /// Where verdicts are recorded.
     SystemLog = "system-log",

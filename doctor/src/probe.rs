@@ -10,7 +10,7 @@ use crate::cri::{CallError, Containerd};
 use crate::finding::{Code, Finding, Severity};
 
 /// Time for one pull, its layers included.
-const PULL_TIME: Duration = Duration::from_secs(120);
+const PULL_TIME: Duration = Duration::from_mins(2);
 
 /// How a pull ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ pub const CRI_IMAGES: &str = "io.containerd.cri.v1.images";
 pub const CRI: &str = "io.containerd.grpc.v1.cri";
 /// The service that asks the verifiers.
 pub const TRANSFER: &str = "io.containerd.transfer.v1.local";
+/// The plugin that listens, from version 4.
+const SERVER: &str = "io.containerd.server.v1.grpc";
 /// Where containerd looks for verifiers unless it is told.
 pub const DEFAULT_BIN_DIR: &str = "/opt/containerd/image-verifier/bin";
 /// Where containerd listens unless it is told.
@@ -34,8 +36,6 @@ const OUR_DEADLINE: Duration = Duration::from_secs(8);
 /// What of a configuration other checks go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where containerd listens.
-    pub address: PathBuf,
     /// Where the verifiers are. Relative to containerd's own directory, if it is relative.
     pub bin_dir: PathBuf,
     /// Where that is set.
@@ -46,6 +46,12 @@ pub struct Settings {
     pub max_verifiers_set: Option<Node>,
 }
 
+/// Where containerd listens. Version 4 keeps that with a plugin.
+pub fn address(config: &Config) -> &str {
+    let set = config.setting(SERVER, "address").or(config.address.as_ref());
+    set.and_then(Node::text).filter(|text| !text.is_empty()).unwrap_or(DEFAULT_ADDRESS)
+}
+
 /// Judges `config`, for a containerd of that release if it is known.
 pub fn judge(config: &Config, release: Option<Release>) -> (Settings, Vec<Finding>) {
     let mut findings = plugins(config, release);
@@ -54,19 +60,20 @@ pub fn judge(config: &Config, release: Option<Release>) -> (Settings, Vec<Findin
     let none = Table::new();
     let images = config.plugins.get(CRI_IMAGES).and_then(Node::table).unwrap_or(&none);
     let mut bypasses = bypasses(images);
-    for doubtful in &config.doubtful {
-        bypasses.extend(self::bypasses(doubtful).into_iter().map(|finding| {
-            let fact = format_args!(
-                "{}, if containerd heeds it where it stands, which some releases do",
-                finding.fact
-            );
-            Finding {
-                mend: finding.mend.clone(),
-                ..Finding::new(finding.severity, Code::ConfigDoubtful, fact).at(finding.at)
-            }
-        }));
-    }
-    if bypasses.is_empty() {
+    let mut doubtful: Vec<Finding> = config.doubtful.iter().flat_map(self::bypasses).collect();
+    doubtful.retain(|finding| bypasses.iter().all(|known| known.code != finding.code));
+    doubtful.dedup();
+    bypasses.extend(doubtful.into_iter().map(|finding| {
+        let fact = format_args!("{}; some releases heed it where it stands", finding.fact);
+        let mend =
+            format_args!("{}; write one version in all files", finding.mend.unwrap_or_default());
+        Finding::new(finding.severity, Code::ConfigDoubtful, fact).at(finding.at).mend(mend)
+    }));
+    let by_others = |finding: &Finding| {
+        matches!(finding.code, Code::BindirPlugin | Code::CriDisabled)
+            && finding.severity != Severity::Ok
+    };
+    if bypasses.is_empty() && !findings.iter().any(by_others) {
         let fact = "CRI pulls through the transfer service, which asks the verifiers";
         bypasses.push(Finding::new(Severity::Ok, Code::CriTransfer, fact));
     }
@@ -137,9 +144,7 @@ fn bindir(config: &Config) -> (Settings, Vec<Finding>) {
         })
     });
     findings.push(timeout(config.setting(BINDIR, "per_verifier_timeout")));
-    let address = config.address.as_ref().and_then(Node::text).unwrap_or(DEFAULT_ADDRESS);
     let settings = Settings {
-        address: address.into(),
         bin_dir: bin_dir.into(),
         bin_dir_set,
         max_verifiers: usize::try_from(max_verifiers).ok(),
@@ -194,7 +199,7 @@ fn bypasses(images: &Table) -> Vec<Finding> {
         let Some(node) = value::field(images, name) else { continue };
         match node.bool() {
             Some(set) if set == bypassing => {
-                found.push(bypass(node, code, &format!("{name} = {set}"), name))
+                found.push(bypass(node, code, &format!("{name} = {set}"), name));
             }
             Some(_) => {}
             None => found.push(wrong_type(node, name)),
@@ -214,7 +219,7 @@ fn bypasses(images: &Table) -> Vec<Finding> {
         match node.table().map(|table| table.values().next()) {
             // The place of an entry, since a table may be written in several places.
             Some(Some(entry)) => {
-                found.push(bypass(entry, code, &format!("registry.{name} is not empty"), name))
+                found.push(bypass(entry, code, &format!("registry.{name} is not empty"), name));
             }
             Some(None) => {}
             None => found.push(wrong_type(node, name)),

@@ -40,7 +40,10 @@ exec "$2" --config "$1/config.toml"
 "#;
 
 /// Time for a pull of a small image from this machine.
-const PULL_TIME: Duration = Duration::from_secs(60);
+const PULL_TIME: Duration = Duration::from_mins(1);
+
+/// What makes another configuration of one.
+pub type Edit = Box<dyn Fn(&str) -> String>;
 
 /// How a containerd differs from that of a node that verifies.
 #[derive(Default)]
@@ -48,7 +51,7 @@ pub struct Setup {
     /// Variables in its environment, which the verifiers inherit.
     pub env: BTreeMap<String, String>,
     /// What becomes of the usual configuration.
-    pub config: Option<Box<dyn Fn(&str) -> String>>,
+    pub config: Option<Edit>,
     /// More files beside `config.toml`, by their names.
     pub files: Vec<(String, String)>,
 }
@@ -243,6 +246,25 @@ impl Containerd {
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).expect("containerd's log")
     }
+}
+
+/// `containerd config dump`: a configuration as containerd has read and merged it.
+pub fn dump(config: &Path) -> Finished {
+    let mut command = Command::new(programs::find("containerd"));
+    programs::run(command.arg("--config").arg(config).args(["config", "dump"]))
+}
+
+/// Starts containerd with a configuration that it must not start with.
+pub fn start_fails(config: &Path) -> Finished {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let path = |name| scratch.path().join(name);
+    // A containerd that does start is ended, and is no success either.
+    let mut command = Command::new("timeout");
+    command.arg("10").arg(programs::find("containerd")).arg("--config").arg(config);
+    command.arg("--root").arg(path("root")).arg("--state").arg(path("state"));
+    let finished = programs::run(command.arg("--address").arg(path("socket")));
+    assert_eq!(finished.code, Some(1), "containerd started: {finished:#?}");
+    finished
 }
 
 /// The configuration of a node that verifies, less what running containers needs.

@@ -61,7 +61,7 @@ impl Node {
 
     fn doctor(&self, arguments: &[&str]) -> Examined {
         let arguments = [&["doctor", "--output", "json"], arguments].concat();
-        Examined::of(self.containerd.civ(arguments))
+        Examined::of(&self.containerd.civ(arguments))
     }
 
     /// The unsigned image comes in, and the doctor says by which door.
@@ -73,7 +73,8 @@ impl Node {
 
         let examined = self.doctor(&["--probe", &self.unsigned.tag]);
         assert_eq!(examined.code, Some(1), "{examined:#?}");
-        examined.assert_finds("failure", code, file.map(|file| self.place(file, line_with)));
+        let place = file.map(|file| self.place(file, line_with));
+        examined.assert_finds("failure", code, place.as_ref());
         examined.assert_finds("failure", "probe.refused", None);
         assert_eq!(examined.report["gate"], "open", "{examined:#?}");
         assert_eq!(self.containerd.cri_images(), [""; 0], "the probe leaves nothing");
@@ -98,18 +99,18 @@ struct Examined {
 
 impl Examined {
     #[track_caller]
-    fn of(finished: Finished) -> Self {
+    fn of(finished: &Finished) -> Self {
         let report = serde_json::from_str(&finished.stdout);
         let report = report.unwrap_or_else(|error| panic!("{error}: {finished:#?}"));
         Self { code: finished.code, report }
     }
 
     #[track_caller]
-    fn assert_finds(&self, severity: &str, code: &str, place: Option<(PathBuf, u64)>) {
+    fn assert_finds(&self, severity: &str, code: &str, place: Option<&(PathBuf, u64)>) {
         let findings = self.report["findings"].as_array().unwrap();
         let found = findings.iter().any(|finding| {
             let at = &finding["at"];
-            let in_place = place.as_ref().is_none_or(|(file, line)| {
+            let in_place = place.is_none_or(|(file, line)| {
                 at["file"].as_str() == file.to_str() && at["line"] == *line
             });
             finding["severity"] == severity && finding["code"] == code && in_place
@@ -328,7 +329,7 @@ fn a_disabled_plugin_is_found_and_the_probe_does_not_take_its_error_for_a_verdic
     let examined = node.doctor(&["--probe", &node.unsigned.tag]);
     assert_eq!(examined.code, Some(1));
     let place = node.place("config.toml", "disabled_plugins");
-    examined.assert_finds("failure", "bindir.plugin", Some(place));
+    examined.assert_finds("failure", "bindir.plugin", Some(&place));
     examined.assert_finds("failure", "probe.refused", None);
 }
 
@@ -342,7 +343,7 @@ fn what_blocks_every_pull_is_told_from_what_lets_them_through() {
     let short = |config: &str| replaced(config, "\"10s\"", "\"1ms\"");
     let usual = |config: &str| config.to_owned();
     let node = Node::start(short, &[]);
-    assert_blocked(&node, "bindir.timeout", Some(node.place("config.toml", "1ms")));
+    assert_blocked(&node, "bindir.timeout", Some(&node.place("config.toml", "1ms")));
 
     let node = Node::start(usual, &[]);
     stray(&node);
@@ -354,7 +355,7 @@ fn what_blocks_every_pull_is_told_from_what_lets_them_through() {
 
 /// The pull fails, by no verdict; and the gate is not open for that.
 #[track_caller]
-fn assert_blocked(node: &Node, code: &str, place: Option<(PathBuf, u64)>) {
+fn assert_blocked(node: &Node, code: &str, place: Option<&(PathBuf, u64)>) {
     let error = node.containerd.cri_pull(&node.unsigned.tag).unwrap_err();
     assert!(error.contains("failed to call verifier") || error.contains("no signature"), "{error}");
     let examined = node.doctor(&["--offline"]);

@@ -50,12 +50,16 @@ fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, glob::BadP
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {
         let Component::Normal(part) = component else {
-            found.iter_mut().for_each(|path| path.push(component));
+            for path in &mut found {
+                path.push(component);
+            }
             continue;
         };
         let part = part.to_string_lossy();
         if !part.contains(['*', '?', '[', '\\']) {
-            found.iter_mut().for_each(|path| path.push(part.as_ref()));
+            for path in &mut found {
+                path.push(part.as_ref());
+            }
             continue;
         }
         glob::matches(&part, "")?;

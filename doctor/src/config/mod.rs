@@ -2,8 +2,9 @@
 //! migrated, all merged, each value with the line it comes from
 //! (`cmd/containerd/server/config/config.go`, measured with containerd 2.1.9).
 //!
-//! What may not be known from outside is kept apart: settings that some releases of containerd heed
-//! and others ignore ([`Config::doubtful`]).
+//! Releases differ in when they migrate: 2.1 merges first and takes the version of the last file that
+//! says one for all of them, later ones migrate each file by its own version. Here the former is done,
+//! and what would differ is kept apart ([`Config::doubtful`]).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,6 +17,7 @@ mod migrate;
 pub mod value;
 
 use crate::finding::{Code, Finding, Location, Severity};
+use crate::settings::CRI_IMAGES;
 pub use value::{Node, Table, Value};
 
 /// The largest configuration file that is read, in bytes.
@@ -51,13 +53,23 @@ pub struct Config {
     pub findings: Vec<Finding>,
 }
 
+/// The versions that files say.
+#[derive(Debug, Default)]
+struct Versions {
+    /// Of the first file; 0 if it says none.
+    first: Option<i64>,
+    /// Of the last file that says one.
+    last: i64,
+}
+
 impl Config {
     /// Reads the configuration at `path`. A file that does not exist leaves containerd's defaults.
     pub fn load(files: &impl Files, path: &Path) -> Self {
         let mut config = Self::default();
+        let mut one_by_one = Table::new();
         let mut pending = vec![path.to_owned()];
         let mut seen = BTreeSet::new();
-        let mut root_version = None;
+        let mut versions = Versions::default();
         while !pending.is_empty() {
             let next = pending.remove(0);
             if !seen.insert(next.clone()) {
@@ -71,10 +83,16 @@ impl Config {
                 );
                 break;
             }
-            match config.add(files, &next, &mut root_version) {
+            match config.add(files, &next, &mut versions, &mut one_by_one) {
                 Ok(imports) => pending.extend(imports),
                 Err(finding) => config.findings.push(finding.at(Location::file(&next))),
             }
+        }
+        config.doubtful.extend(migrate::images(&mut config.plugins, versions.last));
+        let images = |plugins: &Table| plugins.get(CRI_IMAGES).and_then(Node::table).cloned();
+        let one_by_one = images(&one_by_one);
+        if one_by_one != images(&config.plugins) {
+            config.doubtful.extend(one_by_one);
         }
         config
     }
@@ -84,7 +102,8 @@ impl Config {
         &mut self,
         files: &impl Files,
         path: &Path,
-        root_version: &mut Option<i64>,
+        versions: &mut Versions,
+        one_by_one: &mut Table,
     ) -> Result<Vec<PathBuf>, Finding> {
         let bytes = match files.read(path) {
             Ok(bytes) => bytes,
@@ -100,10 +119,11 @@ impl Config {
             Finding::new(Severity::Failure, Code::ConfigInvalid, fact).mend("mend the file")
         })?;
         self.files.push(path.to_owned());
-        let version = self.check_version(&file, path, root_version);
-        let mut plugins = file.plugins;
-        self.doubtful.extend(migrate::images(&mut plugins, version));
-        value::merge(&mut self.plugins, plugins);
+        let version = self.check_version(&file, path, versions);
+        let mut alone = file.plugins.clone();
+        self.doubtful.extend(migrate::images(&mut alone, version));
+        value::merge(one_by_one, alone);
+        value::merge(&mut self.plugins, file.plugins);
         for node in file.disabled {
             let node = migrate::disabled_plugin(node, version);
             if !self.disabled.iter().any(|known| known.value == node.value) {
@@ -134,15 +154,13 @@ impl Config {
             .mend("create the file, or take it out of imports; a pattern may match nothing")
     }
 
-    fn check_version(
-        &mut self,
-        file: &value::File,
-        path: &Path,
-        root_version: &mut Option<i64>,
-    ) -> i64 {
+    fn check_version(&mut self, file: &value::File, path: &Path, known: &mut Versions) -> i64 {
         let version = file.version.as_ref().and_then(Node::integer).unwrap_or(0);
         let at = file.version.as_ref().map_or_else(|| Location::file(path), |node| node.at.clone());
-        let root = *root_version.get_or_insert(version);
+        let root = *known.first.get_or_insert(version);
+        if version != 0 {
+            known.last = version;
+        }
         let problem = if !(0..=VERSION_MAX).contains(&version) {
             Some((Severity::Failure, format!("version {version} is none that containerd knows")))
         } else if root != 0 && version > root {
@@ -161,6 +179,17 @@ impl Config {
             );
         }
         version
+    }
+
+    /// Without its file, containerd does not start: it was told to read this one.
+    pub fn must_exist(&mut self) {
+        for finding in self.findings.iter_mut().filter(|f| f.code == Code::ConfigAbsent) {
+            let fact = "no such configuration file: containerd, told to read it, does not start";
+            let failure = Finding::new(Severity::Failure, Code::ConfigUnreadable, fact);
+            *finding = failure
+                .at(finding.at.take())
+                .mend("name the file that containerd reads with --config");
+        }
     }
 
     /// What a plugin is told under `name`: what stands there, in whatever case of letters.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::{BINDIR, CRI_IMAGES};
+use crate::settings::{BINDIR, CRI, CRI_IMAGES};
 
 /// Files by their path.
 #[derive(Default)]
@@ -110,6 +110,17 @@ fn version_2_is_migrated_as_containerd_migrates_it() {
         assert_eq!(images(&config, "max_concurrent_downloads"), None, "{version}");
         assert_eq!(config.doubtful[0].len(), 2, "{version}");
     }
+
+    // 2.1 goes by the version of the last file, later releases by that of each.
+    let text =
+        format!("version = 3\nimports = ['b']\n[plugins.'{CRI}']\nmax_concurrent_downloads = 7");
+    let mixed = load(&[("/etc/c.toml", &text), ("/etc/b", "version = 2")]);
+    assert_eq!(images(&mixed, "max_concurrent_downloads").unwrap().0, Value::Integer(7));
+    let text =
+        format!("version = 2\nimports = ['b']\n[plugins.'{CRI}']\nmax_concurrent_downloads = 7");
+    let mixed = load(&[("/etc/c.toml", &text), ("/etc/b", "version = 3")]);
+    assert_eq!(images(&mixed, "max_concurrent_downloads"), None);
+    assert!(mixed.doubtful.iter().any(|table| table.contains_key("max_concurrent_downloads")));
 
     // The old name wins over the new one in the same file.
     let both = load(&[(

@@ -1,4 +1,4 @@
-//! What a verdict depends on beside containerd: the clock, the system log, FIPS mode, SELinux.
+//! What a verdict depends on beside containerd: the clock, the system log, FIPS mode, `SELinux`.
 
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::finding::{Code, Finding, Location, Severity};
 /// The year that this was written in. No node's clock is before it, unless it is wrong.
 const YEAR_OF_THIS_CODE: u64 = 2026;
 /// Clocks that differ by more than this are said to.
-const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+const SKEW_MAX: Duration = Duration::from_mins(5);
 const SECONDS_OF_A_YEAR: u64 = 31_556_952;
 
 /// The clock, on its own.
@@ -36,7 +36,7 @@ pub fn skew(now: SystemTime, host: &str, theirs: SystemTime) -> Option<Finding> 
     })
 }
 
-/// FIPS mode, SELinux and the system log.
+/// FIPS mode, `SELinux` and the system log.
 pub fn findings(root: &Root) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_on =

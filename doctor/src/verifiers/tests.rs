@@ -3,13 +3,7 @@ use super::*;
 const HERE: Elf = Elf { machine: Machine::X86_64, is_dynamic: false };
 
 fn settings(max_verifiers: Option<usize>) -> Settings {
-    Settings {
-        address: "/s".into(),
-        bin_dir: "/bin".into(),
-        bin_dir_set: None,
-        max_verifiers,
-        max_verifiers_set: None,
-    }
+    Settings { bin_dir: "/bin".into(), bin_dir_set: None, max_verifiers, max_verifiers_set: None }
 }
 
 fn file(name: &str, content: Content) -> Entry {
