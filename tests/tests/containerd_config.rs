@@ -62,15 +62,18 @@ const DECIDING: [(&str, &str, Value); 6] = [
 
 /// Our reading of some files, and containerd's own.
 #[track_caller]
-fn assert_read_as_by_containerd(files: &[(&str, &str)]) {
+fn assert_read_as_by_containerd(files: &[(&str, &str)], is_old: bool) {
     let configured = Configured::new(files);
     let ours = configured.load();
     let dump = containerd::dump(&configured.path()).expect_success("containerd config dump");
     let theirs = Configured::new(&[("config.toml", &dump.stdout)]).load();
     for (plugin, name, default) in DECIDING {
-        let ours = ours.setting(plugin, name).map_or(default, |node| node.value.clone());
+        let is = ours.setting(plugin, name).map_or(default, |node| node.value.clone());
         let theirs = &theirs.setting(plugin, name).expect("containerd dumps it").value;
-        assert_eq!(&ours, theirs, "{name} of {files:#?}");
+        // Before version 2 the doctor does not commit itself.
+        let mut doubted = ours.doubtful.iter().filter_map(|table| table.get(name));
+        let may_be = is_old && doubted.any(|node| node.value == *theirs);
+        assert!(is == *theirs || may_be, "{name} is {theirs:?}, not {is:?}: {files:#?}");
     }
     assert_eq!(disabled(&ours), disabled(&theirs), "{files:#?}");
 }
@@ -101,15 +104,13 @@ fn files_are_merged_as_containerd_merges_them() {
         format!("{LEGACY}{RUNTIMES}{PRESENT}"),
         OTHER.to_owned(),
     ];
-    for (version, imported) in [(3, 3), (3, 2), (2, 2), (2, 1), (1, 1)] {
+    for (version, imported) in [(3, 3), (3, 2), (2, 3), (2, 2), (2, 1), (1, 1)] {
         for body in &bodies {
             for other in &bodies {
                 let first = format!("version = {version}\nimports = [\"import*\"]\n{body}");
                 let second = format!("version = {imported}\n{other}");
-                assert_read_as_by_containerd(&[
-                    ("config.toml", &first),
-                    ("imported.toml", &second),
-                ]);
+                let files = [("config.toml", &*first), ("imported.toml", &*second)];
+                assert_read_as_by_containerd(&files, imported < 2);
             }
         }
     }
