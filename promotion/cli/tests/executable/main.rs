@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod digests;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod key;
 #[cfg(test)]
 mod policy;
