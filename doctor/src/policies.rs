@@ -93,7 +93,8 @@ pub fn judge(root: &Root, verifiers: &[Ours]) -> (Needs, Vec<Finding>) {
         findings.extend(judged.into_iter().map(|finding| finding.at(at.clone())));
     }
     if all_open {
-        let fact = "no policy refuses what it does not name: level audit or skip applies to *";
+        let fact =
+            "no policy is known to refuse what it does not name: level audit or skip applies to *";
         findings.push(
             Finding::new(Severity::Failure, Code::PolicyOpen, fact)
                 .at(Location::file(Path::new(POLICIES)))
@@ -116,8 +117,9 @@ fn document(
     match check_document(kind, bytes) {
         Ok(()) => {}
         Err(error @ DocumentError::Unknown { .. }) => {
+            // What it leaves open is not known: another verifier must shut the gate.
             let finding = Finding::new(Severity::Warning, Code::PolicyUnchecked, error);
-            return (vec![finding], false);
+            return (vec![finding], true);
         }
         Err(error) => {
             let fact =
@@ -128,8 +130,10 @@ fn document(
     }
     let fact = format_args!("{plugin} has a valid policy of {} bytes", bytes.len());
     let mut findings = vec![Finding::new(Severity::Ok, Code::PolicyValid, fact)];
-    let outline: Outline =
-        serde_json::from_slice(bytes).unwrap_or(Outline { trust_policies: Vec::new() });
+    let Ok(outline) = serde_json::from_slice::<Outline>(bytes) else {
+        let fact = format_args!("what the policy of {plugin} leaves open is not known");
+        return (vec![Finding::new(Severity::Warning, Code::PolicyUnchecked, fact)], true);
+    };
     let mut open = false;
     for statement in &outline.trust_policies {
         // Digests are looked up in the policy itself: no registry is asked.

@@ -115,7 +115,8 @@ impl Directory {
                 &format_args!("the verifier directory cannot be listed: {error}; run as root"),
             ),
         };
-        let resolved = root.resolve(&path).map_err(failed)?;
+        // containerd is started in the root directory.
+        let resolved = root.resolve(&Path::new("/").join(&path)).map_err(failed)?;
         let names = root.names(&resolved).map_err(failed)?;
         let stranger = root.who_can_change(&resolved).map_err(failed)?;
         let entries = names.into_iter().map(|name| Entry::look(root, &resolved, name)).collect();

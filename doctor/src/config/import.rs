@@ -3,28 +3,47 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{Files, Node, glob};
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Finding, Location, Severity};
+
+/// The most paths that imports may stand for, those that do not exist included.
+const PATHS_MAX: usize = 10_000;
+
+/// Why imports are not followed.
+#[derive(Debug, thiserror::Error)]
+enum ImportError {
+    #[error("containerd does not start: {0}")]
+    Pattern(#[from] glob::BadPattern),
+    #[error("imports stand for more than {PATHS_MAX} files")]
+    TooMany,
+}
 
 /// The paths that the `imports` of the file at `parent` stand for, in containerd's order.
 pub(super) fn resolve(
     files: &impl Files,
     parent: &Path,
     imports: &[Node],
-) -> Result<Vec<PathBuf>, Finding> {
+) -> Result<Vec<(PathBuf, Location)>, Finding> {
     let mut found = Vec::new();
     for import in imports {
         let Some(text) = import.text() else { continue };
         let directory = parent.parent().unwrap_or(Path::new(""));
         let path = clean(&directory.join(text));
         // Only the asterisk makes containerd look for matches.
-        if text.contains('*') || path.to_string_lossy().contains('*') {
-            found.extend(expand(files, &path).map_err(|error| {
-                let fact = format_args!("containerd does not start: {error} {text:?}");
-                Finding::new(Severity::Failure, Code::ConfigImport, fact).mend("mend the pattern")
-            })?);
+        let paths = if path.to_string_lossy().contains('*') {
+            expand(files, &path)
         } else {
-            found.push(path);
+            Ok(vec![path])
+        };
+        let failed = |error: ImportError| {
+            let fact = format_args!("{error}: {text:?}");
+            let finding = Finding::new(Severity::Failure, Code::ConfigImport, fact);
+            finding.at(import.at.clone()).mend("mend the pattern")
+        };
+        let paths = paths.map_err(failed)?;
+        if found.len() + paths.len() > PATHS_MAX {
+            return Err(failed(ImportError::TooMany));
         }
+        found.extend(paths.into_iter().map(|path| (path, import.at.clone())));
     }
     Ok(found)
 }
@@ -46,7 +65,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 /// Every path that matches, component by component, sorted within each directory.
-fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, glob::BadPattern> {
+fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, ImportError> {
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {
         let Component::Normal(part) = component else {
@@ -69,6 +88,9 @@ fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, glob::BadP
             names.retain(|name| glob::matches(&part, name) == Ok(true));
             names.sort_unstable();
             next.extend(names.into_iter().map(|name| directory.join(name)));
+            if next.len() > PATHS_MAX {
+                return Err(ImportError::TooMany);
+            }
         }
         found = next;
     }

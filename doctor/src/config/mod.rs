@@ -6,7 +6,7 @@
 //! says one for all of them, later ones migrate each file by its own version. Here the former is done,
 //! and what would differ is kept apart ([`Config::doubtful`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -67,11 +67,10 @@ impl Config {
     pub fn load(files: &impl Files, path: &Path) -> Self {
         let mut config = Self::default();
         let mut one_by_one = Table::new();
-        let mut pending = vec![path.to_owned()];
+        let mut pending = VecDeque::from([(path.to_owned(), Location::file(path))]);
         let mut seen = BTreeSet::new();
         let mut versions = Versions::default();
-        while !pending.is_empty() {
-            let next = pending.remove(0);
+        while let Some((next, origin)) = pending.pop_front() {
             if !seen.insert(next.clone()) {
                 continue;
             }
@@ -85,6 +84,10 @@ impl Config {
             }
             match config.add(files, &next, &mut versions, &mut one_by_one) {
                 Ok(imports) => pending.extend(imports),
+                Err(finding) if finding.code == Code::ConfigImport && finding.at.is_none() => {
+                    config.findings.push(finding.at(origin));
+                }
+                Err(finding) if finding.at.is_some() => config.findings.push(finding),
                 Err(finding) => config.findings.push(finding.at(Location::file(&next))),
             }
         }
@@ -104,7 +107,7 @@ impl Config {
         path: &Path,
         versions: &mut Versions,
         one_by_one: &mut Table,
-    ) -> Result<Vec<PathBuf>, Finding> {
+    ) -> Result<Vec<(PathBuf, Location)>, Finding> {
         let bytes = match files.read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.absent(path)),
@@ -116,7 +119,9 @@ impl Config {
         };
         let file = value::parse(path, &bytes).map_err(|error| {
             let fact = format_args!("containerd does not start with it: {error}");
-            Finding::new(Severity::Failure, Code::ConfigInvalid, fact).mend("mend the file")
+            let line = error.line();
+            let at = Location { file: path.to_owned(), line };
+            Finding::new(Severity::Failure, Code::ConfigInvalid, fact).at(at).mend("mend the file")
         })?;
         self.files.push(path.to_owned());
         let version = self.check_version(&file, path, versions);

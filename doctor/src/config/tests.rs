@@ -151,9 +151,9 @@ fn a_name_counts_in_any_case_of_letters() {
 #[test]
 fn what_containerd_does_not_start_with_is_found() {
     for (text, code, line) in [
-        ("version = 3\nimports = ['no.toml']", Code::ConfigImport, None),
-        ("version = 3\nimports = ['[*.toml']", Code::ConfigImport, None),
-        ("version = 3\n[plugins\n", Code::ConfigInvalid, None),
+        ("version = 3\nimports = ['no.toml']", Code::ConfigImport, Some(2)),
+        ("version = 3\nimports = ['[*.toml']", Code::ConfigImport, Some(2)),
+        ("version = 3\n[plugins\n", Code::ConfigInvalid, Some(2)),
         ("version = 9", Code::ConfigVersion, Some(1)),
         ("version = 3\nplugins = 1", Code::ConfigInvalid, Some(2)),
     ] {

@@ -98,13 +98,20 @@ pub(super) struct File {
 pub(super) enum ParseError {
     #[error("not UTF-8")]
     NotUtf8,
-    #[error("line {line}: {problem}")]
+    #[error("{problem}")]
     Toml { line: usize, problem: String },
+}
+
+impl ParseError {
+    /// The line, as far as there is one.
+    pub(super) fn line(&self) -> Option<usize> {
+        if let Self::Toml { line, .. } = self { Some(*line) } else { None }
+    }
 }
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<File, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ParseError::NotUtf8)?;
-    let lines = Lines { path, text };
+    let lines = Lines::of(path, text);
     let document = DeTable::parse(text).map_err(|error| ParseError::Toml {
         line: lines.number(error.span().map_or(0, |span| span.start)),
         problem: error.message().to_owned(),
@@ -137,14 +144,18 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<File, ParseError> {
 /// The lines of a file.
 struct Lines<'a> {
     path: &'a Path,
-    text: &'a str,
+    /// Where lines end, in bytes.
+    ends: Vec<usize>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(path: &'a Path, text: &str) -> Self {
+        Self { path, ends: text.match_indices('\n').map(|(at, _)| at).collect() }
+    }
+
     /// The line that holds the byte at `offset`.
     fn number(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(offset);
-        1 + before.filter(|byte| **byte == b'\n').count()
+        1 + self.ends.partition_point(|end| *end < offset)
     }
 
     fn table(&self, table: &DeTable<'_>) -> Table {
