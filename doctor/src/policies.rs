@@ -228,6 +228,28 @@ mod tests {
     }
 
     #[test]
+    fn a_verifier_without_a_policy_blocks_and_a_policy_without_a_verifier_is_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let policies = dir.path().join(&POLICIES[1..]);
+        for (plugin, document) in [("old", "{}"), ("digestion", r#"{"version":"1.0"}"#)] {
+            fs::create_dir_all(policies.join(plugin)).unwrap();
+            fs::write(policies.join(plugin).join(POLICY), document).unwrap();
+        }
+        let ours = |name: &str, kind| Ours { plugin: name.parse().unwrap(), kind };
+        let verifiers = [ours("cosign", Kind::Cosign), ours("digestion", Kind::Digestion)];
+        let (_, findings) = judge(&Root::at(dir.path().to_owned()), &verifiers);
+        let found: Vec<_> = findings.iter().map(|f| (f.severity, f.code)).collect();
+        assert_eq!(
+            found,
+            [
+                (Severity::Blocked, Code::PolicyUnusable),
+                (Severity::Blocked, Code::PolicyInvalid),
+                (Severity::Note, Code::PolicyStale),
+            ]
+        );
+    }
+
+    #[test]
     fn a_document_that_the_verifier_refuses_blocks() {
         let (_, findings, open) = cosign(r#"{"version":"1.0"}"#);
         assert_eq!(findings[0].severity, Severity::Blocked);
