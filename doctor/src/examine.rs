@@ -73,20 +73,22 @@ pub async fn examine(options: &Options) -> Report {
 /// The containerd that is meant, as far as one runs; and a word if that is not clear.
 fn running(options: &Options, root: &Root) -> (Running, Option<Finding>) {
     let mut found = Running::find(!root.is_own());
-    if options.config.is_some() || options.address.is_some() {
-        let is_meant =
-            |given: &Option<PathBuf>, of: &Option<PathBuf>| given.is_none() || given == of;
-        found.retain(|running| {
-            is_meant(&options.config, &running.config)
-                && is_meant(&options.address, &running.address)
-        });
-    }
+    let or = |path: &Option<PathBuf>, default: &str| path.clone().unwrap_or_else(|| default.into());
+    found.retain(|running| {
+        let is_config = |config: &PathBuf| *config == or(&running.config, DEFAULT_CONFIG);
+        options.config.as_ref().is_none_or(is_config)
+            && (options.address.is_none()
+                || options.address == running.address
+                || running.address.is_none())
+    });
     let several = (found.len() > 1).then(|| {
         let pids: Vec<String> = found.iter().map(|running| running.pid.to_string()).collect();
-        let fact =
-            format_args!("several containerds run, and the first is examined: {}", pids.join(", "));
-        Finding::new(Severity::Note, Code::ContainerdSeveral, fact)
-            .mend("name the one that kubelet uses with --config and --address")
+        let fact = format_args!(
+            "several containerds run, of which one is examined (processes {})",
+            pids.join(", ")
+        );
+        Finding::new(Severity::Failure, Code::ContainerdSeveral, fact)
+            .mend("name the one that kubelet uses with --config")
     });
     (found.into_iter().next().unwrap_or_default(), several)
 }

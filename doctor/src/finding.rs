@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use civ_oci::text::one_line;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The longest fact or remedy that is kept, in bytes.
 const TEXT_MAX: usize = 600;
@@ -182,6 +182,7 @@ impl fmt::Display for Code {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Location {
     /// The file, as the node calls it.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// The line, from 1; none for the file as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +194,11 @@ impl Location {
     pub fn file(file: &Path) -> Self {
         Self { file: file.to_owned(), line: None }
     }
+}
+
+/// JSON is Unicode, and the name of a file need not be.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl fmt::Display for Location {

@@ -28,9 +28,14 @@ impl Release {
         self < Self::OPTIONAL
     }
 
+    /// Does CRI ask verifiers at all?
+    pub fn verifies(self) -> bool {
+        self >= Self::VERIFIES
+    }
+
     /// Does this release ask verifiers when kubelet pulls?
     pub fn judge(self, version: &str) -> Finding {
-        if self < Self::VERIFIES {
+        if !self.verifies() {
             let fact = format_args!(
                 "containerd {version}: CRI of releases before 2.1 asks no verifier, whatever the configuration says"
             );
