@@ -35,16 +35,15 @@ impl Release {
 
     /// Does this release ask verifiers when kubelet pulls?
     pub fn judge(self, version: &str) -> Finding {
-        if !self.verifies() {
-            let fact = format_args!(
-                "containerd {version}: CRI of releases before 2.1 asks no verifier, whatever the configuration says"
-            );
-            Finding::new(Severity::Failure, Code::ContainerdVersion, fact)
-                .mend("use containerd 2.1 or later (Bottlerocket 1.51 or later)")
-        } else {
+        if self.verifies() {
             let fact = format_args!("containerd {version}");
-            Finding::new(Severity::Ok, Code::ContainerdVersion, fact)
+            return Finding::new(Severity::Ok, Code::ContainerdVersion, fact);
         }
+        let fact = format_args!(
+            "containerd {version}: CRI of releases before 2.1 asks no verifier, whatever the configuration says"
+        );
+        Finding::new(Severity::Failure, Code::ContainerdVersion, fact)
+            .mend("use containerd 2.1 or later")
     }
 }
 

@@ -353,6 +353,34 @@ fn what_blocks_every_pull_is_told_from_what_lets_them_through() {
     assert_eq!(node.doctor(&["--offline"]).report["gate"], "blocked", "it has no policy");
 }
 
+#[test]
+fn what_others_may_change_is_a_failure_and_what_was_changed_since_a_warning() {
+    let node = Node::start(str::to_owned, &[]);
+    let config = node.containerd.file("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}# changed\n")).unwrap();
+    let examined = node.doctor(&["--offline"]);
+    assert_eq!(examined.code, Some(0), "{examined:#?}");
+    examined.assert_finds("warning", "config.not-in-use", None);
+
+    let mode = |path: &PathBuf, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let verifier = node.containerd.bin_dir().join("cosign-image-verifier");
+    for (path, code, usual, open) in [
+        (config, "config.writable", 0o644, 0o666),
+        (verifier, "verifier.writable", 0o755, 0o775),
+        (node.containerd.bin_dir(), "directory.writable", 0o755, 0o777),
+    ] {
+        mode(&path, open);
+        let examined = node.doctor(&["--offline"]);
+        mode(&path, usual);
+        assert_eq!(examined.code, Some(1), "{path:?}");
+        examined.assert_finds("failure", code, None);
+    }
+    assert_eq!(node.doctor(&["--offline"]).code, Some(0));
+}
+
 /// The pull fails, by no verdict; and the gate is not open for that.
 #[track_caller]
 fn assert_blocked(node: &Node, code: &str, place: Option<&(PathBuf, u64)>) {
