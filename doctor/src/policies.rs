@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use civ_authoring::{DocumentError, Kind, check_document};
+use civ_authoring::{Document, Kind};
 use civ_bindir::PluginName;
 use civ_oci::Repository;
 use civ_oci::reference::split_host;
-use civ_policy::cosign::Policy as CosignPolicy;
 use civ_policy::{KmsKeyRef, PolicyFile};
 use serde::Deserialize;
 
@@ -114,20 +113,15 @@ fn document(
     bytes: &[u8],
     needs: &mut Needs,
 ) -> (Vec<Finding>, bool) {
-    match check_document(kind, bytes) {
-        Ok(()) => {}
-        Err(error @ DocumentError::Unknown { .. }) => {
-            // What it leaves open is not known: another verifier must shut the gate.
-            let finding = Finding::new(Severity::Warning, Code::PolicyUnchecked, error);
-            return (vec![finding], true);
-        }
+    let document = match Document::parse(kind, bytes) {
+        Ok(document) => document,
         Err(error) => {
             let fact =
                 format_args!("{plugin} refuses every pull: its policy is not valid: {error}");
             let finding = Finding::new(Severity::Blocked, Code::PolicyInvalid, fact);
             return (vec![finding.mend("mend the policy; civ policy lint says where")], false);
         }
-    }
+    };
     let fact = format_args!("{plugin} has a valid policy of {} bytes", bytes.len());
     let mut findings = vec![Finding::new(Severity::Ok, Code::PolicyValid, fact)];
     let Ok(outline) = serde_json::from_slice::<Outline>(bytes) else {
@@ -144,10 +138,8 @@ fn document(
         open |= statement.registry_scopes.iter().any(|scope| scope == "*");
         findings.push(exempt(plugin, level, &statement.registry_scopes));
     }
-    if kind == Kind::Cosign
-        && let Ok(policy) = CosignPolicy::parse(bytes)
-    {
-        let keys = policy.statements().iter().flat_map(|statement| &statement.keys);
+    if let Document::Cosign(policy) = &document {
+        let keys = policy.document().statements().iter().flat_map(|statement| &statement.keys);
         let unpinned =
             keys.filter(|key| key.public_key.is_none()).filter_map(|key| key.kms.clone());
         needs.keys.extend(unpinned);

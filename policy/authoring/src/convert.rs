@@ -16,7 +16,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::gate::{self, Refusal};
+use crate::{Document, DocumentError};
 use crate::{Kind, located};
 use plan::Plan;
 
@@ -130,7 +130,7 @@ fn finish(plan: Plan) -> Result<Converted, ConvertError> {
         return Err(ConvertError::Nothing { notes: plan.notes });
     }
     let document = plan.document();
-    gate::check(Kind::Cosign, document.as_bytes())?;
+    Document::parse(Kind::Cosign, document.as_bytes())?;
     Ok(Converted { document, notes: plan.notes })
 }
 
@@ -182,7 +182,7 @@ pub enum ConvertError {
     },
     /// The result would be refused.
     #[error("the verifier would refuse the result: {0}")]
-    Result(#[from] Refusal),
+    Result(#[from] DocumentError),
     /// Not YAML.
     #[error("not YAML: {message}")]
     Yaml {

@@ -11,7 +11,6 @@
 //! | [`mod@explain`] | [`explain()`]: which statement speaks of a repository, and what it asks for |
 //! | [`images`] | the images that a file names: [`images::read`] |
 //! | [`kind`] | [`Kind`]: which verifier a document is written for |
-//! | [`gate`] | [`gate::check`]: what the verifier says of a document |
 //! | [`schema`] | the JSON Schema of each document |
 //! | [`mod@lint`] | findings about documents, each with its place and what to do |
 //! | [`mod@convert`] | other tools' policies as documents |
@@ -22,11 +21,11 @@ pub mod convert;
 pub mod digests;
 pub mod document;
 pub mod explain;
-pub mod gate;
 pub mod images;
 pub mod kind;
 pub mod lint;
 pub mod located;
+mod place;
 pub mod schema;
 pub mod settings;
 

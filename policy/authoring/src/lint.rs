@@ -34,9 +34,9 @@ mod together;
 /// compressed with gzip, too.
 pub const USER_DATA_MAX: usize = 16 * 1024;
 
-/// A document to be judged.
+/// A document as it is written, to be judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Document<'a> {
+pub struct Written<'a> {
     /// The verifier that it is for.
     pub kind: Kind,
     /// Its bytes.
@@ -96,14 +96,14 @@ impl Report {
 }
 
 /// Judges documents that are used together on a node. `now` is for keys with a validity.
-pub fn lint(documents: &[Document<'_>], now: UtcTime) -> Vec<Report> {
+pub fn lint(documents: &[Written<'_>], now: UtcTime) -> Vec<Report> {
     let mut found: Vec<Findings<'_>> =
         documents.iter().map(|document| one(document, now)).collect();
     together::add(&mut found);
     found.into_iter().map(Findings::report).collect()
 }
 
-fn one<'a>(document: &Document<'a>, now: UtcTime) -> Findings<'a> {
+fn one<'a>(document: &Written<'a>, now: UtcTime) -> Findings<'a> {
     let mut findings = Findings {
         kind: document.kind,
         text: "",

@@ -6,12 +6,12 @@
 use serde_json::{Value as Json, json};
 
 use super::{Findings, Severity, shape, without_place};
-use crate::gate::{self, Refusal};
 use crate::located::{Node, Position};
+use crate::{Document, DocumentError};
 use crate::{Kind, schema};
 
 pub(super) fn add(findings: &mut Findings<'_>, root: &Node) {
-    let Err(refusal) = gate::check(findings.kind, findings.text.as_bytes()) else { return };
+    let Err(refusal) = Document::parse(findings.kind, findings.text.as_bytes()) else { return };
     let looks_like = Kind::of_document(findings.text.as_bytes());
     if let Some(other) = looks_like.filter(|other| *other != findings.kind) {
         let message = format!(
@@ -28,7 +28,7 @@ pub(super) fn add(findings: &mut Findings<'_>, root: &Node) {
 }
 
 /// All that is wrong with the document's form; at least what the verifier says.
-fn add_misfits(findings: &mut Findings<'_>, root: &Node, refusal: &Refusal) {
+fn add_misfits(findings: &mut Findings<'_>, root: &Node, refusal: &DocumentError) {
     let schema: Json = serde_json::from_str(schema::of(findings.kind)).unwrap_or_default();
     let misfits = shape::misfits(&schema, root);
     if let (true, Some(error)) = (misfits.is_empty(), refusal.json()) {
@@ -54,7 +54,7 @@ fn add_each(findings: &mut Findings<'_>, root: &Node) -> Option<()> {
     let mut accepted = Vec::new();
     for (statement, node) in statements.as_ref()?.as_array()?.iter().zip(nodes) {
         *document.get_mut("trustPolicies")? = json!([statement]);
-        match gate::check(findings.kind, document.to_string().as_bytes()) {
+        match Document::parse(findings.kind, document.to_string().as_bytes()) {
             Err(refusal) if refusal.subject().statement.is_some() => {
                 add_refusal(findings, &refusal, refusal.subject().find_from(node));
             }
@@ -72,16 +72,16 @@ fn add_each(findings: &mut Findings<'_>, root: &Node) -> Option<()> {
 }
 
 /// What the verifier says of `document` as it is now.
-fn add_next(findings: &mut Findings<'_>, root: &Node, document: &Json) -> Option<Refusal> {
-    let refusal = gate::check(findings.kind, document.to_string().as_bytes()).err()?;
+fn add_next(findings: &mut Findings<'_>, root: &Node, document: &Json) -> Option<DocumentError> {
+    let refusal = Document::parse(findings.kind, document.to_string().as_bytes()).err()?;
     add_refusal(findings, &refusal, refusal.subject().find(root));
     Some(refusal)
 }
 
-fn add_refusal(findings: &mut Findings<'_>, refusal: &Refusal, node: &Node) {
+fn add_refusal(findings: &mut Findings<'_>, refusal: &DocumentError, node: &Node) {
     findings.add(Severity::Error, refusal.code(), node.place.start, message(refusal));
 }
 
-fn message(refusal: &Refusal) -> String {
+fn message(refusal: &DocumentError) -> String {
     refusal.json().map_or_else(|| refusal.to_string(), without_place)
 }

@@ -1,7 +1,7 @@
 //! What lint finds, and where.
 
 use civ_authoring::Kind;
-use civ_authoring::lint::{Document, Report, Severity, lint};
+use civ_authoring::lint::{Report, Severity, Written, lint};
 use serde_json::{Value, json};
 
 const P256: &str = include_str!("../../../../verifiers/cosign/testdata/keys/p256.pem");
@@ -13,7 +13,7 @@ const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 
 fn report(kind: Kind, text: &str) -> Report {
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    lint(&[Document { kind, bytes: text.as_bytes() }], now).remove(0)
+    lint(&[Written { kind, bytes: text.as_bytes() }], now).remove(0)
 }
 
 fn codes(kind: Kind, text: &str) -> Vec<&'static str> {
@@ -339,7 +339,7 @@ fn what_is_no_json_or_for_another_verifier_is_said_so() {
     }
     let bytes = b"{\"version\": \"\xff\"}";
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let report = lint(&[Document { kind: Kind::Cosign, bytes }], now).remove(0);
+    let report = lint(&[Written { kind: Kind::Cosign, bytes }], now).remove(0);
     assert_eq!((report.findings[0].code, report.findings[0].position.column), ("bad-json", 14));
 }
 
@@ -348,7 +348,7 @@ fn documents_that_do_not_fit_into_user_data_together_are_measured() {
     let digests: Vec<String> = (0..120).map(|number| format!("sha256:{number:064x}")).collect();
     let text = json!({ "version": "1.0", "trustedDigests": digests }).to_string();
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let one = Document { kind: Kind::Digestion, bytes: text.as_bytes() };
+    let one = Written { kind: Kind::Digestion, bytes: text.as_bytes() };
     assert!(lint(&[one], now)[0].findings.is_empty());
     let reports = lint(&[one, one], now);
     let found: Vec<_> = reports.iter().flat_map(|report| &report.findings).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use civ_authoring::Kind;
-use civ_authoring::lint::{Document, Finding, Severity, lint};
+use civ_authoring::lint::{Finding, Severity, Written, lint};
 use civ_authoring::settings::{DecodeError, Form, PluginName, decode, encode};
 
 fn published(name: &str) -> String {
@@ -16,7 +16,7 @@ fn published(name: &str) -> String {
 
 fn errors(kind: Kind, bytes: &[u8]) -> Vec<Finding> {
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let report = lint(&[Document { kind, bytes }], now).remove(0);
+    let report = lint(&[Written { kind, bytes }], now).remove(0);
     report.findings.into_iter().filter(|finding| finding.severity == Severity::Error).collect()
 }
 

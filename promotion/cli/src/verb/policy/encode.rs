@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use civ_authoring::lint::USER_DATA_MAX;
 use civ_authoring::settings::{self, Form, PluginName};
-use civ_authoring::{Kind, gate};
+use civ_authoring::{Document, Kind};
 use clap::{Args, ValueEnum};
 
 use super::kind::{self, KindArgument};
@@ -116,7 +116,7 @@ fn check(
     bytes: &[u8],
 ) -> Result<(), Failure> {
     match said.map(Kind::from).or_else(|| Kind::of_plugin(plugin.as_str())) {
-        Some(kind) => gate::check(kind, bytes).map_err(|error| {
+        Some(kind) => Document::parse(kind, bytes).map(drop).map_err(|error| {
             bad_policy(path, error).hint(format_args!(
                 "{kind}-image-verifier refuses every pull with it; see civ policy lint"
             ))

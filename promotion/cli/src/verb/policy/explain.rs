@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use civ_authoring::Document;
 use civ_authoring::explain::{Applies, Explanation, explain};
-use civ_authoring::{Document, Kind};
 use civ_oci::text::one_line;
 use civ_oci::{Digest, ImageId, Reference};
 use civ_policy::{Exit as GateExit, Refusal};
@@ -14,6 +14,7 @@ use civ_promotion::judge::{JudgedStep, Judgement, judge};
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
+use super::kind::{KindArgument, of_file};
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, print};
 use crate::verb::{client, find, read_policy};
@@ -36,10 +37,9 @@ pub(crate) struct Explain {
     /// agree. Without it, those of this node: /etc/containerd/image-verifiers/*/trustpolicy.json.
     #[arg(long = "policy", value_name = "FILE", value_hint = ValueHint::FilePath)]
     policies: Vec<PathBuf>,
-    /// The verifier that the policies are for: annotations, cosign, digestion or notation. By default
-    /// what their directory or content says.
-    #[arg(long, value_name = "KIND", value_parser = kind)]
-    kind: Option<Kind>,
+    /// The verifier that the policies are for. By default what their directory or content says.
+    #[arg(long, value_enum)]
+    kind: Option<KindArgument>,
     /// Come to the verdict, by the gate's own code, and show each step. The registry, and AWS KMS where
     /// a policy leaves a key to it, are asked with your credentials.
     #[arg(long)]
@@ -63,8 +63,7 @@ struct Report {
 #[derive(Serialize)]
 struct OnePolicy {
     policy: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
+    kind: &'static str,
     #[serde(flatten)]
     content: Content,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,11 +90,6 @@ struct OneVerdict {
 struct OneStep {
     step: &'static str,
     details: Vec<(&'static str, String)>,
-}
-
-pub(super) fn kind(text: &str) -> Result<Kind, String> {
-    Kind::of_plugin(text)
-        .ok_or_else(|| "write annotations, cosign, digestion or notation".to_owned())
 }
 
 pub(super) async fn run(args: Explain) -> Result<Exit, Failure> {
@@ -145,20 +139,15 @@ fn of_node() -> Result<Vec<PathBuf>, Failure> {
 
 async fn of_policy(
     path: &Path,
-    kind: Option<Kind>,
+    said: Option<KindArgument>,
     image: &ImageId,
     live: Option<&Client>,
 ) -> Result<OnePolicy, Failure> {
     let bytes = read_policy(path)?;
-    let of_directory = || Kind::of_plugin(path.parent()?.file_name()?.to_str()?);
-    let kind = kind.or_else(of_directory).or_else(|| Kind::of_document(&bytes));
-    let Some(kind) = kind else {
-        let fact = format_args!("policy {}: of no known kind", path.display());
-        return Err(Failure::new(Exit::Key, fact).hint("say which with --kind"));
-    };
+    let kind = of_file(said, path, &bytes)?;
     let report = |content, verdict| OnePolicy {
         policy: path.display().to_string(),
-        kind: Some(kind.name()),
+        kind: kind.name(),
         content,
         verdict,
     };
@@ -222,8 +211,8 @@ impl OnePolicy {
     }
 
     fn lines(&self) -> Vec<String> {
-        let kind = self.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
-        let mut lines = vec![format!("policy {}{kind}", one_line(&self.policy, DETAIL_MAX))];
+        let mut lines =
+            vec![format!("policy {} ({})", one_line(&self.policy, DETAIL_MAX), self.kind)];
         match &self.content {
             Content::Valid(explanation) => lines.extend(lines_of(explanation)),
             Content::Invalid { error } => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use civ_authoring::lint::{self, Document, Report, Severity};
+use civ_authoring::lint::{self, Report, Severity, Written};
 use civ_policy::UtcTime;
 use clap::{Args, ValueHint};
 use serde::Serialize;
@@ -53,8 +53,8 @@ pub(super) fn run(args: &Lint) -> Result<Exit, Failure> {
         let bytes = read_policy(path)?;
         read.push((path, kind::of_file(args.kind, path, &bytes)?, bytes));
     }
-    let documents: Vec<Document<'_>> =
-        read.iter().map(|(_, kind, bytes)| Document { kind: *kind, bytes }).collect();
+    let documents: Vec<Written<'_>> =
+        read.iter().map(|(_, kind, bytes)| Written { kind: *kind, bytes }).collect();
     let reports = lint::lint(&documents, now);
     let files = read.iter().zip(reports).map(|((path, kind, _), report)| FileReport {
         file: path.display().to_string(),

@@ -1,38 +1,12 @@
-//! What a verifier says of a document: the same parsers, and where in the document their errors are.
+//! Where in a document its parser's errors are, and what they are called.
 
-use civ_cosign::trust::{TrustPolicy, TrustPolicyError};
+use civ_cosign::trust::TrustPolicyError;
 use civ_oci::strict_json::JsonError;
-use civ_policy::notation::{self, NotationPolicyError};
-use civ_policy::{PolicyError, Scope, digestion};
+use civ_policy::notation::NotationPolicyError;
+use civ_policy::{PolicyError, Scope};
 
-use crate::Kind;
+use crate::DocumentError;
 use crate::located::{Node, Value};
-
-/// Why a verifier refuses a document, and with it every pull.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// `cosign-image-verifier` does.
-    #[error(transparent)]
-    Cosign(#[from] TrustPolicyError),
-    /// `digestion-image-verifier` does.
-    #[error(transparent)]
-    Digestion(PolicyError),
-    /// `notation-image-verifier` does.
-    #[error(transparent)]
-    Notation(#[from] NotationPolicyError),
-}
-
-/// Parses `document` as the verifier of `kind` does, keys included.
-pub fn check(kind: Kind, document: &[u8]) -> Result<(), Refusal> {
-    match kind {
-        Kind::Cosign => drop(TrustPolicy::parse(document)?),
-        Kind::Digestion => drop(digestion::Policy::parse(document).map_err(Refusal::Digestion)?),
-        Kind::Notation => drop(notation::Policy::parse(document)?),
-        Kind::Annotations => {}
-    }
-    Ok(())
-}
 
 /// A step from a value towards what an error is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +32,13 @@ pub(crate) struct Subject {
     pub(crate) steps: Vec<Step>,
 }
 
-impl Refusal {
-    /// What kind of refusal it is, in kebab case; it stays the same from release to release.
+impl DocumentError {
+    /// What kind of error it is, in kebab case; it stays the same from release to release.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Cosign(TrustPolicyError::Document(error)) | Self::Digestion(error) => {
-                code_of_document(error)
-            }
+            Self::Cosign(TrustPolicyError::Document(error))
+            | Self::Annotations(error)
+            | Self::Digestion(error) => code_of_document(error),
             Self::Cosign(TrustPolicyError::Key { .. }) => "bad-key",
             Self::Cosign(TrustPolicyError::SameKey { .. }) => "same-key",
             Self::Cosign(TrustPolicyError::Transparency { .. }) => "bad-transparency",
@@ -82,6 +56,7 @@ impl Refusal {
     pub(crate) fn json(&self) -> Option<&JsonError> {
         match self {
             Self::Cosign(TrustPolicyError::Document(PolicyError::Json(error)))
+            | Self::Annotations(PolicyError::Json(error))
             | Self::Digestion(PolicyError::Json(error))
             | Self::Notation(NotationPolicyError::Json(error)) => Some(error),
             _ => None,
@@ -91,9 +66,9 @@ impl Refusal {
     pub(crate) fn subject(&self) -> Subject {
         use TrustPolicyError as Cosign;
         match self {
-            Self::Cosign(Cosign::Document(error)) | Self::Digestion(error) => {
-                subject_in_document(error)
-            }
+            Self::Cosign(Cosign::Document(error))
+            | Self::Annotations(error)
+            | Self::Digestion(error) => subject_in_document(error),
             Self::Cosign(
                 Cosign::Key { statement, key, .. } | Cosign::SameKey { statement, key, .. },
             ) => in_statement(statement, [of_key(key), vec![Step::Member("publicKey")]].concat()),
