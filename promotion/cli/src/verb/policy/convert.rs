@@ -35,11 +35,11 @@ pub(crate) struct Convert {
 /// A tool's policy.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum From {
-    /// sigstore policy-controller's ClusterImagePolicy.
+    /// Of sigstore's policy-controller.
     ClusterImagePolicy,
-    /// policy.json of podman, CRI-O and skopeo.
+    /// Of podman, CRI-O and skopeo: policy.json.
     ContainersPolicy,
-    /// Talos' ImageVerificationConfig.
+    /// Of Talos.
     Talos,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Convert) -> Result<Exit, Failure> {
             let lost = lost.count();
             let written = args.allow_partial || converted.is_complete();
             let document = written.then_some(converted.document);
-            report(args, Report { document, notes: converted.notes })?;
+            report(args, &Report { document, notes: converted.notes })?;
             if written {
                 return Ok(Exit::Success);
             }
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Convert) -> Result<Exit, Failure> {
                 .hint("--allow-partial writes the rest, which refuses them"))
         }
         Err(ConvertError::Nothing { notes }) => {
-            report(args, Report { document: None, notes })?;
+            report(args, &Report { document: None, notes })?;
             Err(bad_policy(&args.file, "nothing in it can be said in civ's document"))
         }
         Err(error) => Err(bad_policy(&args.file, error)),
@@ -92,14 +92,14 @@ pub(super) fn run(args: &Convert) -> Result<Exit, Failure> {
 }
 
 /// The document on stdout and each note on a line of stderr, or both in one report.
-fn report(args: &Convert, report: Report) -> io::Result<()> {
+fn report(args: &Convert, report: &Report) -> io::Result<()> {
     if args.output == Format::Text {
         let mut err = io::stderr().lock();
         for Note { kind, place, message } in &report.notes {
             writeln!(err, "civ: {kind}: {place}: {message}")?;
         }
     }
-    print(args.output, &report, || {
+    print(args.output, report, || {
         report.document.iter().map(|text| text.trim_end().to_owned()).collect()
     })
 }

@@ -37,7 +37,7 @@ enum SettingsFormat {
     Apiclient,
     /// What `apiclient apply` reads.
     Json,
-    /// User data in a Karpenter EC2NodeClass.
+    /// User data in a node class of Karpenter.
     KubernetesUserData,
     /// Tables for user data that has [settings.image-verifier-plugins] already.
     Toml,
@@ -115,19 +115,17 @@ fn check(
     path: &Path,
     bytes: &[u8],
 ) -> Result<(), Failure> {
-    match said.map(Kind::from).or_else(|| Kind::of_plugin(plugin.as_str())) {
-        Some(kind) => Document::parse(kind, bytes).map(drop).map_err(|error| {
+    if let Some(kind) = said.map(Kind::from).or_else(|| Kind::of_plugin(plugin.as_str())) {
+        return Document::parse(kind, bytes).map(drop).map_err(|error| {
             bad_policy(path, error).hint(format_args!(
                 "{kind}-image-verifier refuses every pull with it; see civ policy lint"
             ))
-        }),
-        None => {
-            writeln!(
-                io::stderr().lock(),
-                "civ: warning: {} is not checked, since plugin {plugin} is of no verifier that civ knows; if it is a copy of one, say which with --kind",
-                path.display()
-            )?;
-            Ok(())
-        }
+        });
     }
+    writeln!(
+        io::stderr().lock(),
+        "civ: warning: {} is not checked, since plugin {plugin} is of no verifier that civ knows; if it is a copy of one, say which with --kind",
+        path.display()
+    )?;
+    Ok(())
 }

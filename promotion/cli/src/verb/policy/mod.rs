@@ -45,7 +45,7 @@ pub(crate) enum PolicyVerb {
     Convert(Convert),
     /// Read trust policies from Bottlerocket's settings, byte for byte.
     ///
-    /// Takes base64, the output of apiclient get, TOML user data, a Karpenter EC2NodeClass or an
+    /// Takes base64, the output of apiclient get, TOML user data, a node class of Karpenter or an
     /// apiclient set command.
     #[command(after_help = "Examples:
   apiclient get settings.image-verifier-plugins | civ policy decode --plugin cosign
