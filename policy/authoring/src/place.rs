@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Scope(String),
     /// To the member whose name is this text.
     Key(String),
+    /// To the element at this index.
+    Index(usize),
 }
 
 /// What an error is about.
@@ -81,6 +83,13 @@ impl DocumentError {
 
 fn code_of_document(error: &PolicyError) -> &'static str {
     match error {
+        PolicyError::ChildrenMissing { .. } => "children-missing",
+        PolicyError::ChildrenNotResolved { .. } => "children-not-resolved",
+        PolicyError::ImageName { .. } => "bad-image-name",
+        PolicyError::NoRules { .. } => "no-rules",
+        PolicyError::NothingToResolve { .. } => "nothing-to-resolve",
+        PolicyError::Rule { .. } => "bad-rule",
+        PolicyError::TooManyRules { .. } => "too-many-rules",
         PolicyError::DuplicateKeyName { .. } => "duplicate-key-name",
         PolicyError::DuplicateScope { .. } => "duplicate-scope",
         PolicyError::DuplicateStatement { .. } => "duplicate-statement",
@@ -165,6 +174,20 @@ fn subject_in_document(error: &PolicyError) -> Subject {
             in_statement(statement, vec![Member("signatureVerification"), Member("level")])
         }
         E::Threshold { statement, .. } => in_statement(statement, vec![Member("threshold")]),
+        E::NoRules { statement } => in_statement(statement, vec![Member("rules")]),
+        E::Rule { statement, rule, .. } => in_statement(statement, to_rule(rule)),
+        E::ChildrenMissing { statement, image } | E::ChildrenNotResolved { statement, image } => {
+            Subject {
+                statement: statement.clone(),
+                steps: vec![Member("images"), Step::Named(image.clone())],
+            }
+        }
+        E::ImageName { statement, .. } => {
+            Subject { statement: statement.clone(), steps: vec![Member("images")] }
+        }
+        E::NothingToResolve { statement } => {
+            Subject { statement: statement.clone(), steps: vec![Member("children")] }
+        }
         E::EmptyDigestList => in_document(vec![Member("trustedDigests")]),
         E::KmsCacheAge { .. } => in_document(vec![Member("kmsCache"), Member("maxAge")]),
         E::NoStatements => in_document(vec![Member("trustPolicies")]),
@@ -227,6 +250,13 @@ fn in_document(steps: Vec<Step>) -> Subject {
     Subject { statement: None, steps }
 }
 
+/// The way to `rules[1].anyOf[0]`.
+fn to_rule(rule: &str) -> Vec<Step> {
+    let parts = rule.split(['.', '[', ']']).filter(|part| !part.is_empty());
+    let step = |part: &str| part.parse().map_or_else(|_| Step::Key(part.to_owned()), Step::Index);
+    parts.map(step).collect()
+}
+
 fn of_key(name: &str) -> Vec<Step> {
     vec![Step::Member("keys"), Step::Named(name.to_owned())]
 }
@@ -251,6 +281,7 @@ impl Subject {
             let next = match step {
                 Step::Member(name) => node.member(name),
                 Step::Key(name) => node.member(name),
+                Step::Index(index) => node.elements().get(*index),
                 Step::Named(name) => last_first.find(|node| named(node, name)),
                 Step::Text(text) => {
                     last_first.find(|node| matches!(&node.value, Value::String(is) if is == text))

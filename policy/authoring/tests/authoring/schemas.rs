@@ -12,7 +12,7 @@ const ARN: &str =
     "awskms:///arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-const KINDS: [Kind; 3] = [Kind::Cosign, Kind::Digestion, Kind::Notation];
+const KINDS: [Kind; 4] = Kind::ALL;
 
 fn cosign() -> Vec<Value> {
     let key = json!({ "name": "a", "publicKey": P256, "validAfter": "2026-01-01T00:00:00Z", "validBefore": "2027-01-01T00:00:00Z" });
@@ -42,8 +42,25 @@ fn cosign() -> Vec<Value> {
     ]
 }
 
+fn annotations() -> Vec<Value> {
+    let rule = |matcher: &str, value: Value| json!({ "annotation": "a", matcher: value });
+    vec![json!({ "version": "1.0", "trustPolicies": [
+        { "name": "s", "registryScopes": ["r.example/**"], "level": "audit", "rules": [
+            rule("equals", json!("x")), rule("oneOf", json!(["x", "y"])), rule("matches", json!("x+")),
+            rule("maxAge", json!("30d")), rule("version", json!(">=1.2")), rule("absent", json!(true)),
+            { "annotation": "a", "from": "labels", "platforms": "node", "present": true },
+            { "anyOf": [{ "annotation": "a", "from": "index", "present": true }, rule("equals", json!("x"))] },
+        ] },
+        { "name": "t", "registryScopes": ["*"], "level": "skip" },
+    ] })]
+}
+
 fn digestion() -> Vec<Value> {
+    let image = json!({ "name": "a", "digest": DIGEST });
+    let index = json!({ "name": "a", "digest": DIGEST, "children": [DIGEST] });
     vec![
+        json!({ "version": "1.0", "images": [index], "children": "resolve" }),
+        json!({ "version": "1.0", "trustPolicies": [{ "name": "s", "registryScopes": ["*"], "images": [image] }] }),
         json!({ "version": "1.0", "trustedDigests": [DIGEST] }),
         json!({ "version": "1.0", "trustedDigests": [DIGEST], "trustPolicies": [
             { "name": "s", "registryScopes": ["r.example/**"], "level": "audit", "trustedDigests": [DIGEST] },
@@ -67,7 +84,7 @@ fn valid(kind: Kind) -> Vec<Value> {
         Kind::Cosign => cosign(),
         Kind::Digestion => digestion(),
         Kind::Notation => notation(),
-        Kind::Annotations => Vec::new(),
+        Kind::Annotations => annotations(),
     }
 }
 
