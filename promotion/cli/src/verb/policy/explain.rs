@@ -278,13 +278,12 @@ fn lines_of(explanation: &Explanation) -> Vec<String> {
             word(&other.statement)
         ));
     }
-    match level.as_str() {
-        "skip" => {
-            lines.push("  checks nothing: every image of the repository may be pulled".to_owned())
-        }
-        "audit" => lines.push("  refuses nothing; it records what is not as asked for".to_owned()),
-        _ => {}
-    }
+    let consequence = match level.as_str() {
+        "skip" => Some("  checks nothing: every image of the repository may be pulled"),
+        "audit" => Some("  refuses nothing; it records what is not as asked for"),
+        _ => None,
+    };
+    lines.extend(consequence.map(str::to_owned));
     if !asks.is_empty() {
         lines.push("  asks for all of:".to_owned());
     }
