@@ -494,7 +494,7 @@ fn civ_pins_what_kms_says_and_leaves_the_rest_as_it_is() {
     drop(kms);
     let refused = civ.run(["verify", &name, "--policy", unpinned]);
     assert!(
-        refused.code == Some(3) && refused.stderr.contains("key \"release\" unknown"),
+        refused.code == Some(4) && refused.stderr.contains("key \"release\" unknown"),
         "{refused:?}"
     );
     assert!(civ.run(["verify", &name, "--policy", path]).success());
