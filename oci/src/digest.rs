@@ -5,9 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ring::digest::{Context, SHA256, SHA512};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256, Sha512};
 
 /// The digest of some content, such as `sha256:6c3c624b58dbbcd3c0dd82b4c53f04194d1247c6eebdaab7c610cf7d66709b3b`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,42 +69,37 @@ impl Digest {
 }
 
 /// Hashes content that arrives in pieces.
-#[derive(Clone, Debug)]
-pub struct Hasher(State);
-
-#[derive(Clone, Debug)]
-enum State {
-    Sha256(Sha256),
-    Sha512(Sha512),
+#[derive(Clone)]
+pub struct Hasher {
+    algorithm: Algorithm,
+    context: Context,
 }
 
 impl Hasher {
     /// A hasher that has seen nothing yet.
     pub fn new(algorithm: Algorithm) -> Self {
-        Self(match algorithm {
-            Algorithm::Sha256 => State::Sha256(Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(Sha512::new()),
-        })
+        let context = Context::new(match algorithm {
+            Algorithm::Sha256 => &SHA256,
+            Algorithm::Sha512 => &SHA512,
+        });
+        Self { algorithm, context }
     }
 
     /// Takes the next piece.
     pub fn update(&mut self, piece: &[u8]) {
-        match &mut self.0 {
-            State::Sha256(state) => state.update(piece),
-            State::Sha512(state) => state.update(piece),
-        }
+        self.context.update(piece);
     }
 
     /// The digest of all pieces.
     pub fn finish(self) -> Digest {
-        match self.0 {
-            State::Sha256(state) => {
-                Digest { algorithm: Algorithm::Sha256, hex: hex(&state.finalize()) }
-            }
-            State::Sha512(state) => {
-                Digest { algorithm: Algorithm::Sha512, hex: hex(&state.finalize()) }
-            }
-        }
+        let Self { algorithm, context } = self;
+        Digest { algorithm, hex: hex(context.finish().as_ref()) }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 

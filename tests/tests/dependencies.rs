@@ -21,7 +21,7 @@ const NOT_ON_A_NODE: [&str; 7] = [
 /// What `aws-sigv4` names in its signatures, and nothing but that may bring along: types to share
 /// between tasks (tokio's `sync`), and a log that nobody reads.
 const WITH_SIGV4: [&str; 2] = ["tokio", "tracing"];
-const NETWORK: [&str; 6] = ["civ-aws", "civ-registry", "ring", "rustls", "ureq", "webpki"];
+const NETWORK: [&str; 5] = ["civ-aws", "civ-registry", "rustls", "ureq", "webpki"];
 
 /// What a request that is no GET would be written as.
 const WRITING: [&str; 6] =
