@@ -3,9 +3,10 @@
 //! TLS, certificate authorities and the absence of proxies and redirects are those of the registry's
 //! client. What differs is that a host here is named by the policy or by AWS and never by an answer.
 
-use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use civ_oci::text::one_line;
@@ -22,7 +23,7 @@ pub const BODY_MAX: u64 = 64 << 10;
 pub struct Network {
     deadline: Instant,
     authorities: Option<PathBuf>,
-    requests: Cell<u32>,
+    counter: Arc<AtomicU64>,
 }
 
 /// A request, whole.
@@ -69,13 +70,9 @@ impl std::fmt::Display for AfterStatus<'_> {
 
 impl Network {
     /// With the system's certificate authorities, or those in the PEM file `authorities`.
-    pub fn until(deadline: Instant, authorities: Option<PathBuf>) -> Self {
-        Self { deadline, authorities, requests: Cell::new(0) }
-    }
-
-    /// How many requests were made so far.
-    pub fn requests(&self) -> u32 {
-        self.requests.get()
+    /// Every request is counted as it is made.
+    pub fn until(deadline: Instant, authorities: Option<PathBuf>, counter: Arc<AtomicU64>) -> Self {
+        Self { deadline, authorities, counter }
     }
 
     pub(crate) fn ask(&self, question: &Question<'_>) -> Result<Answer, NetworkError> {
@@ -83,7 +80,7 @@ impl Network {
         if left.is_zero() {
             return Err(NetworkError::Deadline);
         }
-        self.requests.set(self.requests.get() + 1);
+        self.counter.fetch_add(1, Ordering::Relaxed);
         let Patience { connect, answer } = question.patience;
         let limits = Limits { connect, ..Limits::default() };
         let agent = agent(authority_of(question.url), &limits, self.authorities.clone())

@@ -3,6 +3,8 @@
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use civ_policy::{KeySource, KmsCache, KmsKeyRef};
@@ -33,6 +35,8 @@ pub struct Options {
     pub endpoints: Endpoints,
     /// A PEM file of certificate authorities to use instead of the system's.
     pub authorities: Option<PathBuf>,
+    /// Counts every request as it is made, those for credentials included.
+    pub counter: Arc<AtomicU64>,
 }
 
 impl Options {
@@ -46,6 +50,7 @@ impl Options {
             clock: SystemTime::now,
             endpoints: Endpoints::default(),
             authorities: None,
+            counter: Arc::default(),
         }
     }
 }
@@ -127,14 +132,10 @@ impl<'a> PublicKeys<'a> {
     /// Asks nobody yet. Each key that is found is given to `note`.
     pub fn new(options: Options, note: &'a dyn Fn(&Lookup<'_>)) -> Self {
         let deadline = options.deadline.min(Instant::now() + AWS_TIME);
-        let network = Network::until(deadline, options.authorities.clone());
+        let network =
+            Network::until(deadline, options.authorities.clone(), Arc::clone(&options.counter));
         let cache = Cache::at(options.cache_directory.clone());
         Self { options, network, cache, credentials: OnceCell::new(), note }
-    }
-
-    /// How many requests were made so far, those for credentials included.
-    pub fn requests(&self) -> u32 {
-        self.network.requests()
     }
 
     fn ask(&self, key: &KmsKeyRef) -> Result<Vec<u8>, KmsError> {

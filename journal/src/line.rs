@@ -10,9 +10,16 @@ use crate::Entry;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A verifier's.
-    Entry(Box<Entry>),
+    Entry {
+        /// What it says.
+        entry: Box<Entry>,
+        /// Whether the log says that root wrote it, as journald does.
+        of_root: bool,
+    },
     /// Something else.
     Foreign,
+    /// Like a verifier's, and cut off, or of a version that writes another form.
+    Unreadable,
     /// It looks like a verifier's, and journald says that another user than root wrote it.
     NotRoots,
 }
@@ -45,11 +52,24 @@ impl Line {
         if let Ok(journald) = serde_json::from_str::<Journald>(line) {
             return journald.line();
         }
+        Self::of_text(line, false)
+    }
+
+    fn of_text(text: &str, of_root: bool) -> Self {
         // Behind a header, or at once. A header holds no brace: its words are a time, a host and a
         // program's name.
-        let entry = line.find('{').and_then(|start| line.get(start..)).and_then(entry);
-        entry.map_or(Self::Foreign, Self::Entry)
+        let json = text.find('{').and_then(|start| text.get(start..)).unwrap_or_default();
+        match serde_json::from_str(json.trim_end()) {
+            Ok(entry) => Self::Entry { entry, of_root },
+            Err(_) if looks_like_a_verifiers(text) => Self::Unreadable,
+            Err(_) => Self::Foreign,
+        }
     }
+}
+
+/// By the member that only verifiers write, or by the name of the program in front.
+fn looks_like_a_verifiers(text: &str) -> bool {
+    text.contains(r#""verifier":"#) || text.contains("-image-verifier[")
 }
 
 impl Journald {
@@ -58,22 +78,21 @@ impl Journald {
             Message::Text(text) => text,
             Message::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         };
-        let Some(mut entry) = entry(&text) else { return Line::Foreign };
-        if self.uid.is_some_and(|uid| uid != "0") {
+        let of_root = self.uid.as_deref() == Some("0");
+        let mut line = Line::of_text(&text, of_root);
+        if line != Line::Foreign && self.uid.is_some() && !of_root {
             return Line::NotRoots;
         }
-        if entry.time.is_none() {
+        if let Line::Entry { entry, .. } = &mut line
+            && entry.time.is_none()
+        {
             entry.time = self.received.and_then(|micros| {
                 let micros: u64 = micros.parse().ok()?;
                 UtcTime::from_unix(std::time::Duration::from_micros(micros))
             });
         }
-        Line::Entry(entry)
+        line
     }
-}
-
-fn entry(text: &str) -> Option<Box<Entry>> {
-    serde_json::from_str(text.trim_end()).ok()
 }
 
 #[cfg(test)]
@@ -97,11 +116,14 @@ mod tests {
             format!(r#"{{"MESSAGE":{numbers},"_UID":"0"}}"#),
             format!(r#"{{"MESSAGE":{escaped}}}"#),
         ] {
-            let Line::Entry(entry) = Line::parse(line.as_bytes()) else { panic!("{line}") };
+            let Line::Entry { entry, of_root } = Line::parse(line.as_bytes()) else {
+                panic!("{line}")
+            };
+            assert_eq!(of_root, line.contains("_UID"), "{line}");
             assert_eq!((entry.exit, entry.audited_exit, entry.ms), (0, Some(1), 3), "{line}");
         }
         let late = format!(r#"{{"MESSAGE":{escaped},"__REALTIME_TIMESTAMP":"1763800000000000"}}"#);
-        let Line::Entry(entry) = Line::parse(late.as_bytes()) else { panic!() };
+        let Line::Entry { entry, .. } = Line::parse(late.as_bytes()) else { panic!() };
         assert_eq!(entry.time.unwrap().to_string(), "2025-11-22T08:26:40Z");
     }
 
@@ -113,15 +135,30 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_cut_off_or_of_another_form_is_noticed() {
+        let cut = ENTRY.split_at(60).0;
+        let escaped = serde_json::Value::from(cut).to_string();
+        for line in [
+            cut.to_owned(),
+            format!("Nov 22 05:00:01 node cosign-image-verifier[12]: {cut}"),
+            "Nov 22 05:00:01 node cosign-image-verifier[12]: {".to_owned(),
+            format!(r#"{{"MESSAGE":{escaped},"_UID":"0"}}"#),
+            r#"{"verifier":"x"}"#.to_owned(),
+            r#"{"verifier":"x","verdict":"maybe","exit":0}"#.to_owned(),
+            r#"{"verifier":"x","verdict":"allow","exit":"0"}"#.to_owned(),
+        ] {
+            assert_eq!(Line::parse(line.as_bytes()), Line::Unreadable, "{line}");
+        }
+    }
+
+    #[test]
     fn other_lines_are_passed_over() {
         for line in [
             "",
             "x",
             "{}",
-            r#"{"verifier":"x"}"#,
-            r#"{"verifier":"x","verdict":"maybe","exit":0}"#,
             r#"{"MESSAGE":null}"#,
-            r#"{"MESSAGE":"{\"verifier\":1}"}"#,
+            r#"{"MESSAGE":"{}"}"#,
             r#"time="x" level=info msg="{""#,
         ] {
             assert_eq!(Line::parse(line.as_bytes()), Line::Foreign, "{line}");

@@ -41,9 +41,9 @@ mod tests {
         let mut entries = 0;
         let mut foreign = 0;
         read(lines.as_bytes(), |line| match line {
-            Line::Entry(_) => entries += 1,
+            Line::Entry { .. } => entries += 1,
             Line::Foreign => foreign += 1,
-            Line::NotRoots => panic!(),
+            Line::NotRoots | Line::Unreadable => panic!(),
         })
         .unwrap();
         assert_eq!((entries, foreign), (3, 2));

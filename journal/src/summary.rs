@@ -10,6 +10,8 @@ use crate::{Entry, Line, Outcome};
 
 /// The most different findings that are kept of one group. Beyond, they are only counted.
 pub const FINDINGS_MAX: usize = 10_000;
+/// The most policies and statements that are told apart.
+pub const GROUPS_MAX: usize = 10_000;
 
 /// Which entries count.
 #[derive(Clone, Debug, Default)]
@@ -18,18 +20,20 @@ pub struct Filter {
     pub since: Option<UtcTime>,
     /// Those of this plugin.
     pub plugin: Option<String>,
-    /// Those of a policy with this SHA-256, in hex.
+    /// Those of this statement.
+    pub statement: Option<String>,
+    /// Those of a policy with this SHA-256, in hex, and those that could read no policy.
     pub policy_sha256: Option<String>,
 }
 
 impl Filter {
+    /// Is it of the plugin, statement and policy asked for?
     fn admits(&self, entry: &Entry) -> bool {
-        self.since.is_none_or(|since| entry.time.is_some_and(|time| since <= time))
-            && self.plugin.as_ref().is_none_or(|plugin| entry.plugin.as_ref() == Some(plugin))
-            && self
-                .policy_sha256
-                .as_ref()
-                .is_none_or(|sha256| entry.policy_sha256.as_ref() == Some(sha256))
+        let is =
+            |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+        is(&self.plugin, &entry.plugin)
+            && is(&self.statement, &entry.statement)
+            && (entry.policy_sha256.is_none() || is(&self.policy_sha256, &entry.policy_sha256))
     }
 }
 
@@ -41,6 +45,14 @@ pub struct Summary {
     pub verdicts: u64,
     /// Lines that look like a verifier's and are another user's.
     pub not_roots: u64,
+    /// Lines that look like a verifier's and cannot be read.
+    pub unreadable: u64,
+    /// Verdicts without a time, where those since some time were asked for.
+    pub undated: u64,
+    /// How many of the verdicts the log does not call root's.
+    pub unattributed: u64,
+    /// How many there are of more policies and statements than [`GROUPS_MAX`].
+    pub left_out: u64,
     /// When it was, as far as the entries say.
     #[serde(flatten)]
     pub span: Span,
@@ -79,6 +91,8 @@ pub struct Group {
     pub level: Option<String>,
     /// Pulls that could go on, and at level `strict` could have as well.
     pub allowed: u64,
+    /// Pulls that could go on because nothing is checked.
+    pub skipped: u64,
     /// Pulls that could go on, and at level `strict` could not have.
     pub audited: u64,
     /// Pulls that could not go on.
@@ -138,9 +152,7 @@ pub struct Finding {
 #[derive(Debug, Default)]
 pub struct Tally {
     filter: Filter,
-    verdicts: u64,
-    not_roots: u64,
-    span: Span,
+    sum: Summary,
     groups: BTreeMap<GroupKey, Counts>,
 }
 
@@ -148,6 +160,7 @@ pub struct Tally {
 struct Counts {
     level: Option<String>,
     allowed: u64,
+    skipped: u64,
     audited: u64,
     refused: u64,
     span: Span,
@@ -167,26 +180,39 @@ impl Tally {
     /// Takes a line of the log.
     pub fn add(&mut self, line: Line) {
         match line {
-            Line::Entry(entry) if self.filter.admits(&entry) => self.add_entry(*entry),
-            Line::Entry(_) | Line::Foreign => {}
-            Line::NotRoots => self.not_roots += 1,
+            Line::Entry { entry, of_root } if self.filter.admits(&entry) => {
+                match (self.filter.since, entry.time) {
+                    (Some(_), None) => self.sum.undated += 1,
+                    (Some(since), Some(time)) if time < since => {}
+                    _ => self.add_entry(*entry, of_root),
+                }
+            }
+            Line::Entry { .. } | Line::Foreign => {}
+            Line::NotRoots => self.sum.not_roots += 1,
+            Line::Unreadable => self.sum.unreadable += 1,
         }
     }
 
-    fn add_entry(&mut self, entry: Entry) {
-        self.verdicts += 1;
-        self.span.add(entry.time);
+    fn add_entry(&mut self, entry: Entry, of_root: bool) {
+        self.sum.verdicts += 1;
+        self.sum.unattributed += u64::from(!of_root);
+        self.sum.span.add(entry.time);
         let key = GroupKey {
             verifier: entry.verifier,
             policy: entry.policy,
             policy_sha256: entry.policy_sha256,
             statement: entry.statement,
         };
+        if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&key) {
+            self.sum.left_out += 1;
+            return;
+        }
         let group = self.groups.entry(key).or_default();
         group.span.add(entry.time);
         group.slowest_ms = group.slowest_ms.max(entry.ms);
         group.level = entry.level.or(group.level.take());
         match entry.verdict {
+            Outcome::Allow if group.level.as_deref() == Some("skip") => group.skipped += 1,
             Outcome::Allow => group.allowed += 1,
             Outcome::Audit => group.audited += 1,
             Outcome::Refuse => group.refused += 1,
@@ -210,7 +236,7 @@ impl Tally {
         let mut groups: Vec<Group> =
             self.groups.into_iter().map(|(key, counts)| counts.group(key)).collect();
         groups.sort_by(|a, b| b.span.last.cmp(&a.span.last).then_with(|| a.key.cmp(&b.key)));
-        Summary { verdicts: self.verdicts, not_roots: self.not_roots, span: self.span, groups }
+        Summary { groups, ..self.sum }
     }
 }
 
@@ -231,6 +257,7 @@ impl Counts {
             key,
             level: self.level,
             allowed: self.allowed,
+            skipped: self.skipped,
             audited: self.audited,
             refused: self.refused,
             span: self.span,
@@ -251,6 +278,14 @@ impl Summary {
     pub fn refused(&self) -> u64 {
         self.groups.iter().map(|group| group.refused).sum()
     }
+
+    /// Does it show that level `strict` would have changed nothing? Some pull was checked, none was
+    /// refused or would have been, and nothing that could say otherwise was passed over.
+    pub fn is_evidence(&self) -> bool {
+        let checked: u64 = self.groups.iter().map(|group| group.allowed).sum();
+        let passed_over = self.unreadable + self.undated + self.left_out;
+        checked > 0 && self.audited() + self.refused() + passed_over == 0
+    }
 }
 
 #[cfg(test)]
@@ -264,7 +299,7 @@ mod tests {
             r#"{{"verifier":"cosign-image-verifier","plugin":"cosign","policy_sha256":"{sha256}","statement":"p","level":"audit","image":"{image}","digest":"d","verdict":"{verdict}","exit":{exit}{audited},"reason":"r","ms":4,"time":"{time}"}}"#
         );
         let line = Line::parse(line.as_bytes());
-        assert!(matches!(line, Line::Entry(_)));
+        assert!(matches!(line, Line::Entry { .. }));
         line
     }
 
@@ -323,5 +358,44 @@ mod tests {
         let summary = tally.summary();
         assert_eq!(summary.groups[0].findings.len(), FINDINGS_MAX);
         assert_eq!((summary.groups[0].findings_left_out, summary.audited()), (5, 10_005));
+    }
+
+    fn sum_of(lines: impl IntoIterator<Item = Line>, filter: Filter) -> Summary {
+        let mut tally = Tally::new(filter);
+        for line in lines {
+            tally.add(line);
+        }
+        tally.summary()
+    }
+
+    #[test]
+    fn only_checked_pulls_with_nothing_against_them_are_evidence() {
+        let good = || entry("allow", "a", "r.io/a:1", "2026-11-21T00:00:00Z");
+        let of = |json: &str| Line::parse(json.as_bytes());
+        let all = Filter::default;
+        assert!(sum_of([good()], all()).is_evidence());
+        let skip = of(r#"{"verifier":"x","level":"skip","verdict":"allow","exit":0}"#);
+        let summary = sum_of([skip.clone()], all());
+        assert_eq!((summary.groups[0].allowed, summary.groups[0].skipped), (0, 1));
+        assert!(!summary.is_evidence());
+        assert!(sum_of([skip, good()], all()).is_evidence());
+        assert!(!sum_of([], all()).is_evidence());
+        let no_policy = of(r#"{"verifier":"x","verdict":"refuse","exit":3}"#);
+        for against in [
+            entry("audit", "a", "r.io/b:1", "2026-11-21T00:00:00Z"),
+            entry("refuse", "a", "r.io/b:1", "2026-11-21T00:00:00Z"),
+            no_policy.clone(),
+            Line::Unreadable,
+        ] {
+            assert!(!sum_of([good(), against.clone()], all()).is_evidence(), "{against:?}");
+        }
+        // A policy that could not be read counts against every policy.
+        let of_policy = || Filter { policy_sha256: Some("a".to_owned()), ..all() };
+        assert!(!sum_of([good(), no_policy], of_policy()).is_evidence());
+        let undated = of(r#"{"verifier":"x","verdict":"allow","exit":0}"#);
+        let since = Filter { since: "2026-11-20T00:00:00Z".parse().ok(), ..all() };
+        let summary = sum_of([good(), undated], since);
+        assert_eq!((summary.verdicts, summary.undated), (1, 1));
+        assert!(!summary.is_evidence());
     }
 }

@@ -112,12 +112,15 @@ impl Policy {
     /// # Errors
     /// The refusal, with the exit code that it has on a node.
     pub fn decide(&self, image: &ImageId, observer: &dyn Observer) -> Result<Verdict, Refusal> {
-        let level = self.level_for(image);
-        if let Some(statement) = self.statement_for(image) {
-            observer.set("statement", &statement.name);
+        // What is listed for all repositories is no statement's doing.
+        let everywhere = self.trusted_everywhere.find(&image.digest).is_some();
+        let statement = self.statement_for(image).filter(|_| !everywhere);
+        let level = statement.map_or(Level::Strict, |statement| statement.level);
+        if let Some(Statement { name, .. }) = statement {
+            observer.set("statement", name);
+            observer.step("statement", &[("name", name), ("level", &level)]);
         }
         observer.set("level", &level);
-        observer.step("statement", &[("level", &level)]);
         let outcome = self.check_listed(image).map_err(Refusal::by_policy);
         Verdict::at_level(level, image, outcome)
     }

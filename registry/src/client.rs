@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind::PermissionDenied;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use civ_oci::{Repository, media_type};
@@ -33,6 +35,7 @@ pub struct Client {
     authorization: RefCell<Option<Authorization>>,
     requests: Cell<u32>,
     token_requests: Cell<u32>,
+    counter: Arc<AtomicU64>,
     /// Set when the registry could not be reached or time ran out: asking for something else would
     /// only take what time is left for saying so.
     given_up: Cell<bool>,
@@ -62,12 +65,20 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// A PEM file of certificate authorities to use instead of the system's.
     pub authorities: Option<PathBuf>,
+    /// Counts every request as it is made, those to token servers included, for whoever has to know while one is under way.
+    pub counter: Arc<AtomicU64>,
 }
 
 impl Options {
     /// Default limits, no credentials, the system's authorities.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, limits: Limits::default(), credentials: None, authorities: None }
+        Self {
+            deadline,
+            limits: Limits::default(),
+            credentials: None,
+            authorities: None,
+            counter: Arc::default(),
+        }
     }
 }
 
@@ -89,13 +100,9 @@ impl Client {
             authorization: RefCell::new(None),
             requests: Cell::new(0),
             token_requests: Cell::new(0),
+            counter: options.counter,
             given_up: Cell::new(false),
         })
-    }
-
-    /// How many requests were made so far, those to token servers included.
-    pub fn requests(&self) -> u32 {
-        self.requests.get() + self.token_requests.get()
     }
 
     /// GETs `url` of `repository`, authorising and following redirects as far as they may lead.
@@ -183,6 +190,7 @@ impl Client {
             return Err(Error::Requests { what: query.what.to_owned(), limit });
         }
         self.requests.set(self.requests.get() + 1);
+        self.counter.fetch_add(1, Ordering::Relaxed);
         let time_left = self.time_left(query)?;
         let mut request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
         if let Some(accept) = &query.accept {
@@ -225,6 +233,7 @@ impl Client {
             return Err(Error::Requests { what: query.what.to_owned(), limit });
         }
         self.token_requests.set(self.token_requests.get() + 1);
+        self.counter.fetch_add(1, Ordering::Relaxed);
         let time_left = self.time_left(query)?;
         let mut request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
         if let Some(credentials) = &self.credentials

@@ -9,6 +9,8 @@
 )]
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use civ_aws::credentials::StsLocation;
@@ -27,12 +29,14 @@ fn nowhere() -> Endpoints {
 fn find(
     variables: &[(&str, &str)],
     endpoints: &Endpoints,
-) -> (Result<Credentials, CredentialsError>, u32) {
+) -> (Result<Credentials, CredentialsError>, u64) {
     let environment =
         Environment::of(variables.iter().map(|(name, value)| (name.into(), value.into())));
-    let network = Network::until(Instant::now() + Duration::from_secs(8), None);
+    let counter = Arc::<AtomicU64>::default();
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let network = Network::until(deadline, None, Arc::clone(&counter));
     let found = Credentials::find(&environment, &network, endpoints, &STS);
-    (found, network.requests())
+    (found, counter.load(Ordering::Relaxed))
 }
 
 #[track_caller]

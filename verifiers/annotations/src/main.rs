@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use civ_annotations::{DescribedImage, VerifyError, verify_annotations};
 use civ_bindir::{Record, Request, Verifier, answer};
 use civ_policy::annotations::{Policy, Statement};
-use civ_policy::{Observer as _, Refusal, Verdict};
+use civ_policy::{Refusal, Verdict};
 use civ_registry::{Client, Error as RegistryError, client::Options};
 
 const ANNOTATIONS: Verifier = Verifier {
@@ -41,11 +41,10 @@ fn verify(
 ) -> Result<DescribedImage, VerifyError<RegistryError>> {
     let mut options = Options::until(request.deadline);
     options.limits.requests = REQUESTS_MAX;
+    options.counter = record.counter("requests");
     let registry =
         Client::new(&request.image.repository, options).map_err(VerifyError::Registry)?;
-    let outcome = verify_annotations(statement, &request.image, request.now, &registry);
-    record.count("requests", registry.requests().into());
-    outcome
+    verify_annotations(statement, &request.image, request.now, &registry)
 }
 
 fn refusal(error: &VerifyError<RegistryError>) -> Refusal {

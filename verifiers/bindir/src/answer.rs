@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use civ_oci::text::one_line;
 use civ_policy::{Exit, Observer as _, Refusal, Verdict};
 
+use crate::call::Claims;
 use crate::{Call, PluginName, Record, Request};
 
 /// containerd kills a verifier after ten seconds and loses its reason; so we stop before.
@@ -54,6 +55,8 @@ pub fn answer(
     let program = arguments.next().unwrap_or_default();
     let clean =
         if verifier.resolves_names { shed_environment(&program, verifier.keeps) } else { Ok(()) };
+    let arguments: Vec<_> = arguments.collect();
+    let claims = Claims::of(&arguments);
     let call = match Call::parse(arguments) {
         Ok(Call::Help) => return print(&help(verifier)),
         Ok(Call::Version) => {
@@ -63,6 +66,12 @@ pub fn answer(
     };
 
     let session = Session::start(verifier, &program, started);
+    let plugin = PluginName::of_program(&program);
+    if let Ok(plugin) = &plugin {
+        session.record.set("plugin", plugin);
+    }
+    // Whatever comes of the call, it is on record what it claims to be about.
+    claims.tell(&session.record);
     if let Err(refusal) = clean {
         session.end(Err(refusal));
     }
@@ -74,12 +83,9 @@ pub fn answer(
     session.watch_deadline(started + DEADLINE);
     session.record.set("image", &arguments.name);
     session.record.set("digest", &arguments.digest);
-    let outcome = PluginName::of_program(&program)
+    let outcome = plugin
         .map_err(Refusal::bad_call)
-        .and_then(|plugin| {
-            session.record.set("plugin", &plugin);
-            Request::read(arguments, &plugin, started + WORK_DEADLINE)
-        })
+        .and_then(|plugin| Request::read(arguments, &plugin, started + WORK_DEADLINE))
         .and_then(|request| decide(&request, &session.record));
     session.end(outcome)
 }
@@ -121,6 +127,7 @@ impl Session {
             ended: Arc::default(),
         };
         session.record.set("version", &verifier.version);
+        session.record.counter("requests");
         let on_panic = session.clone();
         std::panic::set_hook(Box::new(move |panic| {
             // A panic while the verdict was being written: nothing can be said any more.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use civ_oci::reference::split_host;
 use civ_oci::{Digest, DigestError, Reference, ReferenceError};
+use civ_policy::Observer;
 
 /// A command line, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +71,42 @@ impl Call {
             stdin_media_type: flags.stdin_media_type,
             policy: flags.policy.map(PathBuf::from),
         }))
+    }
+}
+
+/// What a command line claims to be about, well formed or not: for the record alone.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    name: Option<String>,
+    digest: Option<String>,
+}
+
+impl Claims {
+    /// The first value of each flag.
+    pub(crate) fn of(arguments: &[OsString]) -> Self {
+        let arguments: Vec<_> =
+            arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+        let value = |wanted: &str| {
+            arguments.iter().enumerate().find_map(|(place, argument)| {
+                let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'))?;
+                match flag.split_once('=') {
+                    Some((flag, value)) if flag == wanted => Some(value.to_owned()),
+                    None if flag == wanted => Some(arguments.get(place + 1)?.to_string()),
+                    _ => None,
+                }
+            })
+        };
+        Self { name: value("name"), digest: value("digest") }
+    }
+
+    /// Writes them into a record, which escapes them.
+    pub(crate) fn tell(&self, observer: &dyn Observer) {
+        if let Some(name) = &self.name {
+            observer.set("image", name);
+        }
+        if let Some(digest) = &self.digest {
+            observer.set("digest", digest);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Instant, SystemTime};
 
@@ -24,11 +25,16 @@ const REFUSED: u8 = 3 * 8 + 4;
 #[derive(Clone, Debug)]
 pub struct Record {
     started: Instant,
-    fields: Arc<Mutex<Vec<Field>>>,
+    fields: Arc<Mutex<Vec<(&'static str, Field)>>>,
 }
 
-/// A name and what it stands for.
-type Field = (&'static str, Value);
+/// What a name stands for.
+#[derive(Clone, Debug)]
+enum Field {
+    Value(Value),
+    /// What it is at the end, whoever ends the process.
+    Counter(Arc<AtomicU64>),
+}
 
 impl Record {
     /// A record of a call that has just begun.
@@ -36,11 +42,25 @@ impl Record {
         Self { started, fields: Arc::default() }
     }
 
+    /// A number that counts while others work, and is in the record even if they never return.
+    pub fn counter(&self, key: &'static str) -> Arc<AtomicU64> {
+        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = fields.iter().find_map(|(known, field)| match field {
+            Field::Counter(counter) if *known == key => Some(Arc::clone(counter)),
+            _ => None,
+        });
+        known.unwrap_or_else(|| {
+            let counter = Arc::<AtomicU64>::default();
+            fields.push((key, Field::Counter(Arc::clone(&counter))));
+            counter
+        })
+    }
+
     fn insert(&self, key: &'static str, value: Value) {
         let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
         match fields.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, old)) => *old = value,
-            None => fields.push((key, value)),
+            Some((_, old)) => *old = Field::Value(value),
+            None => fields.push((key, Field::Value(value))),
         }
     }
 
@@ -61,6 +81,10 @@ impl Record {
             ("ms", elapsed.into()),
         ];
         let (mut line, mut json) = (String::new(), serde_json::Map::new());
+        let gathered = gathered.into_iter().map(|(key, field)| match field {
+            Field::Value(value) => (key, value),
+            Field::Counter(counter) => (key, counter.load(Ordering::Relaxed).into()),
+        });
         for (key, value) in first.into_iter().flatten().chain(gathered).chain(last) {
             let value = match value {
                 Value::String(text) => one_line(&text, VALUE_MAX).into(),
@@ -152,6 +176,7 @@ mod tests {
         record.set("verdict", &"refuse");
         record.set("verdict", &"allow");
         let fields = record.fields.lock().unwrap();
-        assert_eq!(*fields, [("verdict", "allow".into())]);
+        let [("verdict", Field::Value(value))] = &fields[..] else { panic!("{fields:?}") };
+        assert_eq!(value, "allow");
     }
 }

@@ -49,8 +49,8 @@ impl Request {
         parse: impl FnOnce(&[u8]) -> Result<P, E>,
         record: &Record,
     ) -> Result<P, Refusal> {
-        let file = PolicyFile::read(&self.policy).map_err(Refusal::bad_policy)?;
         record.set("policy", &self.policy.display());
+        let file = PolicyFile::read(&self.policy).map_err(Refusal::bad_policy)?;
         record.set("policy_sha256", &Digest::sha256(&file.bytes).hex());
         record.step("policy", &[("bytes", &file.bytes.len())]);
         parse(&file.bytes).map_err(|error| {

@@ -33,15 +33,12 @@ fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let policy = request.load_policy(TrustPolicy::parse, record)?;
     let environment = Environment::of(std::env::vars_os());
     let note = |found: &Lookup<'_>| note_key(found, record);
-    let options = KmsOptions::until(request.deadline, environment, policy.kms_cache());
+    let mut options = KmsOptions::until(request.deadline, environment, policy.kms_cache());
+    options.counter = record.counter("aws_requests");
     let kms = PublicKeys::new(options, &note);
     let verify =
         |trust: Trust<'_>| verify_with(trust, request, record).map_err(|error| refusal(&error));
-    let verdict = civ_cosign::decide(&policy, &request.image, &kms, record, verify);
-    if kms.requests() > 0 {
-        record.count("aws_requests", kms.requests().into());
-    }
-    verdict
+    civ_cosign::decide(&policy, &request.image, &kms, record, verify)
 }
 
 fn verify_with(
@@ -52,11 +49,10 @@ fn verify_with(
     let repository = trust.signature_repository(&request.image);
     let mut options = Options::until(request.deadline);
     options.limits.requests = REQUESTS_MAX;
+    options.counter = record.counter("requests");
     let registry = Client::new(repository, options).map_err(VerifyError::Registry)?;
     let signatures = StoredSignatures::of(&request.image, repository, &registry);
-    let outcome = verify_signatures(trust, &request.image, request.now, signatures);
-    record.count("requests", registry.requests().into());
-    outcome
+    verify_signatures(trust, &request.image, request.now, signatures)
 }
 
 /// Where a key that is not in the policy came from, and what went wrong on the way.

@@ -36,10 +36,14 @@ pub(crate) struct Log {
     /// Only verdicts of this plugin.
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
-    /// Only verdicts under this very document, byte for byte.
+    /// Only verdicts of this statement.
+    #[arg(long, value_name = "NAME")]
+    statement: Option<String>,
+    /// Only verdicts under this very document, byte for byte, and those that found no policy to read.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     policy: Option<PathBuf>,
-    /// Fail (1) if level strict would have refused anything, or if there is no verdict at all.
+    /// Succeed only on evidence that strict changes nothing: pulls were checked, none was refused or
+    /// would have been, and no record was cut off. Otherwise fail (1).
     #[arg(long)]
     check: bool,
     /// Findings shown of each statement; the most frequent come first. JSON has all.
@@ -64,7 +68,8 @@ pub(super) fn run(args: Log) -> Result<Exit, Failure> {
         Some(path) => Some(Digest::sha256(&read_policy(path)?).hex().to_owned()),
         None => None,
     };
-    let mut tally = Tally::new(Filter { since: args.since, plugin: args.plugin, policy_sha256 });
+    let Log { since, plugin, statement, .. } = args;
+    let mut tally = Tally::new(Filter { since, plugin, statement, policy_sha256 });
     if args.files.is_empty() {
         read_journal(args.journal.as_deref(), args.since, &mut tally)?;
     }
@@ -79,8 +84,8 @@ pub(super) fn run(args: Log) -> Result<Exit, Failure> {
     if args.output == Format::Text {
         report.warn()?;
     }
-    let is_proof = report.summary.verdicts > 0 && would_be_refused == 0;
-    Ok(if args.check && !is_proof { Exit::Refused } else { Exit::Success })
+    let holds = !args.check || report.summary.is_evidence();
+    Ok(if holds { Exit::Success } else { Exit::Refused })
 }
 
 fn read_file(file: &Path, tally: &mut Tally) -> io::Result<()> {
@@ -165,13 +170,19 @@ impl Report {
     }
 
     fn warn(&self) -> io::Result<()> {
+        let Summary { not_roots, unreadable, undated, unattributed, left_out, .. } = self.summary;
         let mut stderr = io::stderr().lock();
-        if self.summary.not_roots > 0 {
-            writeln!(
-                stderr,
-                "civ: warning: passed over {} that another user than root wrote",
-                count(usize::try_from(self.summary.not_roots).unwrap_or(usize::MAX), "line")
-            )?;
+        for (number, what) in [
+            (not_roots, "that another user than root wrote were passed over"),
+            (unreadable, "of verifiers cannot be read: cut off by the log, or of another version"),
+            (undated, "do not say when, and were left out"),
+            (left_out, "are of more statements than can be told apart, and were left out"),
+            (unattributed, "do not say who wrote them; only the journal does"),
+        ] {
+            if number > 0 {
+                let lines = count(usize::try_from(number).unwrap_or(usize::MAX), "line");
+                writeln!(stderr, "civ: warning: {lines} {what}")?;
+            }
         }
         if self.summary.verdicts == 0 {
             writeln!(stderr, "civ: no verdict found; does civ doctor say that the gate is asked?")?;
@@ -199,8 +210,8 @@ fn lines_of(group: &Group, top: usize) -> Vec<String> {
     let mut lines = vec![
         format!("{}, {statement}, {policy}", word(&key.verifier)),
         format!(
-            "  {} allowed, {} refused, {} that strict would have refused; slowest {} ms",
-            group.allowed, group.refused, group.audited, group.slowest_ms
+            "  {} allowed, {} not checked, {} refused, {} that strict would have refused; slowest {} ms",
+            group.allowed, group.skipped, group.refused, group.audited, group.slowest_ms
         ),
     ];
     lines.extend(group.findings.iter().take(top).map(line_of));
