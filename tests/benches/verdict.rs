@@ -133,13 +133,13 @@ fn main() {
 /// One rule of each kind that an image without annotations can meet.
 fn annotation_rules() -> Value {
     json!([
-        { "annotation": "deprecated", "absent": true },
+        { "annotation": "deprecated", "from": "manifest", "absent": true },
         { "anyOf": [
             { "annotation": "team", "oneOf": ["a", "b"] },
             { "annotation": "org.opencontainers.image.source", "matches": "https://github\\.com/.*" },
             { "annotation": "org.opencontainers.image.created", "maxAge": "90d" },
             { "annotation": "org.opencontainers.image.version", "version": ">=1.2, <2" },
-            { "annotation": "deprecated", "absent": true },
+            { "annotation": "deprecated", "from": "manifest", "absent": true },
         ] },
     ])
 }

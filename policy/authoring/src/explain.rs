@@ -251,7 +251,7 @@ mod tests {
             {"name":"rest","registryScopes":["*"],"level":"skip"},
             {"name":"owned","registryScopes":["r.io/x","r.io/team/**"],"rules":[
                 {"annotation":"owner","present":true},
-                {"anyOf":[{"annotation":"a","equals":"1","from":"labels"},{"annotation":"b","absent":true}]}]},
+                {"anyOf":[{"annotation":"a","equals":"1","from":"labels"},{"annotation":"b","absent":true,"from":"manifest","platforms":"node"}]}]},
             {"name":"all","registryScopes":["r.io/**"],"level":"audit","rules":[{"annotation":"c","present":true}]}"#;
         let explanation = explained(Kind::Annotations, statements, "r.io/team/app");
         let applies = explanation.statement.unwrap();

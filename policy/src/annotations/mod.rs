@@ -184,7 +184,7 @@ mod tests {
                 "a version in >=1.2, <2",
             ),
             (r#""from":"labels","present":true"#, Place::Labels(Platforms::Every), "any value"),
-            (r#""absent":true"#, Place::Pulled, "its absence"),
+            (r#""absent":true,"from":"index""#, Place::Index, "its absence"),
         ] {
             let policy = with_rules(&format!(r#"{{"annotation":"a",{rule}}}"#)).unwrap();
             let [Clause::Rule(parsed)] = &policy.statements()[0].clauses[..] else {
@@ -195,7 +195,7 @@ mod tests {
         }
         let group = with_rules(
             r#"{"annotation":"a","present":true},
-               {"anyOf":[{"annotation":"b","present":true},{"annotation":"c","absent":true}]}"#,
+               {"anyOf":[{"annotation":"b","present":true},{"annotation":"c","from":"labels","absent":true}]}"#,
         );
         let group = group.unwrap();
         assert!(
@@ -216,7 +216,9 @@ mod tests {
             (r#"{"annotation":"a","equals":"x","present":true}"#, "several matchers"),
             (r#"{"annotation":"a","present":true,"absent":true}"#, "several matchers"),
             (r#"{"annotation":"a","present":false}"#, "only be true"),
-            (r#"{"annotation":"a","absent":false}"#, "only be true"),
+            (r#"{"annotation":"a","from":"manifest","absent":false}"#, "only be true"),
+            (r#"{"annotation":"a","absent":true}"#, "absent has no \"from\""),
+            (r#"{"annotation":"a","absent":true,"platforms":"node"}"#, "platforms"),
             (r#"{"annotation":"a","oneOf":[]}"#, "oneOf"),
             (r#"{"annotation":"a","matches":"("}"#, "matches"),
             (r#"{"annotation":"a","matches":"a)|(?:b"}"#, "matches"),

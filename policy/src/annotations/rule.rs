@@ -31,7 +31,8 @@ pub struct Rule {
 /// lists its manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the very document whose digest is pulled, an index or a manifest. The default.
+    /// In the very document whose digest is pulled, an index or a manifest. The default, but for
+    /// absence: what an index does not say its manifests may, and no image is without either.
     Pulled,
     /// In the index that is pulled. An image pulled by a manifest's own digest has none.
     Index,
@@ -152,6 +153,7 @@ impl UntrustedRule {
             _ => return Err(RuleError::SeveralMatchers),
         }
         let place = match (self.from, self.platforms) {
+            (None, None) if self.absent.is_some() => return Err(RuleError::AbsentFromNowhere),
             (None, None) => Place::Pulled,
             (Some(From::Index), None) => Place::Index,
             (None | Some(From::Index), Some(_)) => return Err(RuleError::Platforms),
@@ -189,6 +191,11 @@ impl UntrustedRule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
+    /// Absence is asked for, and it is not said from where.
+    #[error(
+        "absent has no \"from\"; write \"from\": \"manifest\" (where builders put annotations), \"labels\" or \"index\", and a rule for each place that counts"
+    )]
+    AbsentFromNowhere,
     /// An age that is none, or too long.
     #[error(
         "{text:?} is no maxAge; write a number and s, m, h or d, at least 1s and at most {}d",

@@ -47,7 +47,8 @@ fn annotations() -> Vec<Value> {
     vec![json!({ "version": "1.0", "trustPolicies": [
         { "name": "s", "registryScopes": ["r.example/**"], "level": "audit", "rules": [
             rule("equals", json!("x")), rule("oneOf", json!(["x", "y"])), rule("matches", json!("x+")),
-            rule("maxAge", json!("30d")), rule("version", json!(">=1.2")), rule("absent", json!(true)),
+            rule("maxAge", json!("30d")), rule("version", json!(">=1.2")), 
+            { "annotation": "a", "from": "manifest", "absent": true },
             { "annotation": "a", "from": "labels", "platforms": "node", "present": true },
             { "anyOf": [{ "annotation": "a", "from": "index", "present": true }, rule("equals", json!("x"))] },
         ] },
