@@ -26,7 +26,7 @@ fn annotations_of_an_entry_in_the_index_do_not_count() {
     for rules in [anywhere, owned_by("index"), owned_by("manifest"), owned_by("labels")] {
         ask(&stage, &pulled, &rules).expect("on the entry", 1, "\"owner\" missing from ");
     }
-    let forbidden = json!([{ "annotation": "owner", "absent": true }]);
+    let forbidden = json!([{ "annotation": "owner", "from": "index", "absent": true }]);
     ask(&stage, &pulled, &forbidden).expect("absent from the index itself", 0, "described");
 }
 

@@ -21,6 +21,12 @@ pub mod platform;
 pub mod rejection;
 pub mod verify;
 
+/// The most requests that the verifier makes to a registry for one verdict, redirects included, those
+/// to token servers not. One suffices for what is pulled. This is for the manifests of an index, and
+/// their configurations from where a registry keeps its blobs: one, and three for each of sixteen, some
+/// of them repeated.
+pub const REQUESTS_MAX: u32 = 64;
+
 pub use decide::decide;
 pub use rejection::{Rejection, Site};
 pub use verify::{DescribedImage, VerifyError, verify_annotations};

@@ -5,7 +5,7 @@ documents, the verdict on them. */
 
 use std::process::ExitCode;
 
-use civ_annotations::{DescribedImage, VerifyError, verify_annotations};
+use civ_annotations::{DescribedImage, REQUESTS_MAX, VerifyError, verify_annotations};
 use civ_bindir::{Record, Request, Verifier, answer};
 use civ_policy::annotations::{Policy, Statement};
 use civ_policy::{Refusal, Verdict};
@@ -18,10 +18,6 @@ const ANNOTATIONS: Verifier = Verifier {
     resolves_names: true,
     keeps: &[],
 };
-
-/// One suffices for what is pulled. This is for the manifests of an index, and their configurations
-/// from where a registry keeps its blobs: one, and three for each of sixteen, some of them repeated.
-const REQUESTS_MAX: u32 = 64;
 
 fn main() -> ExitCode {
     answer(ANNOTATIONS, decide)

@@ -1,6 +1,7 @@
 //! Why an image is not as its policy asks, in words for whoever has to mend it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use civ_oci::strict_json::JsonError;
 use civ_oci::text::one_line;
@@ -23,19 +24,18 @@ pub enum Site {
 pub struct Child {
     /// Its digest.
     pub digest: Digest,
+    /// Its length in bytes, as the index states it.
+    pub size: u64,
     /// Its media type, by which containerd will read it.
     pub media_type: String,
     /// What the index says that it is for.
     pub platform: Option<Platform>,
 }
 
-impl From<&Descriptor> for Site {
-    fn from(listed: &Descriptor) -> Self {
-        Self::Child(Box::new(Child {
-            digest: listed.digest.clone(),
-            media_type: listed.media_type.clone(),
-            platform: listed.platform.clone(),
-        }))
+impl From<Descriptor> for Child {
+    fn from(listed: Descriptor) -> Self {
+        let Descriptor { digest, size, media_type, platform, .. } = listed;
+        Self { digest, size, media_type, platform }
     }
 }
 
@@ -73,6 +73,18 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// A place, or `None` for what is pulled.
+struct Pulled<'a>(Option<&'a Site>);
+
+impl fmt::Display for Pulled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(site) => site.fmt(f),
+            None => f.write_str("image"),
+        }
+    }
+}
+
 /// An annotation or label that is not as a rule asks.
 #[derive(Clone, Debug)]
 pub struct NotAsAsked {
@@ -82,7 +94,7 @@ pub struct NotAsAsked {
     pub is_label: bool,
     /// Where it was looked for.
     pub site: Site,
-    /// What was found there.
+    /// What was found there. Not where absence is asked for: it may be a secret that got there.
     pub found: Option<String>,
     /// What is wrong with it.
     pub mismatch: Mismatch,
@@ -90,6 +102,12 @@ pub struct NotAsAsked {
     pub asked: Matcher,
     /// The statement that asks.
     pub statement: String,
+}
+
+impl NotAsAsked {
+    fn asks_for_absence(&self) -> bool {
+        matches!(self.asked, Matcher::Absent)
+    }
 }
 
 impl fmt::Display for NotAsAsked {
@@ -105,6 +123,7 @@ impl fmt::Display for NotAsAsked {
                 f,
                 "limit reached: {noun} {name} of {site} has {length} bytes, more than {VALUE_MAX}"
             )?,
+            _ if self.asks_for_absence() => write!(f, "{noun} {name} is set in {site}")?,
             _ => write!(f, "{noun} {name} of {site} is {found}")?,
         }
         f.write_str(match self.mismatch {
@@ -122,14 +141,14 @@ impl fmt::Display for NotAsAsked {
             }
             (Mismatch::InFuture, _) => "; are the clocks of builder and node right?",
             (Mismatch::TooOld, _) => "; rebuild the image",
-            (_, _) if matches!(self.asked, Matcher::Absent) => "; pull another image",
+            (_, _) if self.asks_for_absence() => "; pull another image",
             _ => "; set it when the image is built",
         })
     }
 }
 
 /// Why an image is not as a statement asks.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
     /// The configuration that has the labels says that it is too large to be read.
@@ -148,7 +167,31 @@ pub enum Rejection {
         /// The image's manifest.
         site: Site,
         /// What is wrong with it.
-        source: JsonError,
+        source: Arc<JsonError>,
+    },
+    /// A manifest or index is too large to be read.
+    #[error(
+        "limit reached: {} has {length} bytes, more than {limit}; push an image with less in it",
+        Pulled(site.as_ref())
+    )]
+    DocumentTooLarge {
+        /// Which; `None` for what is pulled.
+        site: Option<Site>,
+        /// Its length in bytes, or what the index says that it is.
+        length: u64,
+        /// How much is read, in bytes.
+        limit: u64,
+    },
+    /// The image's documents are too large together.
+    #[error(
+        "limit reached: with {} the documents to look at have more than {limit} bytes together; \"platforms\": \"node\" looks at fewer",
+        Pulled(site.as_ref())
+    )]
+    DocumentsTooLarge {
+        /// The manifest, or that of the configuration, which is one too many.
+        site: Option<Site>,
+        /// How much is read in all, in bytes.
+        limit: u64,
     },
     /// Of the rules of a group, none holds.
     #[error("none of {count} alternatives holds; the first: {first}")]
@@ -174,6 +217,17 @@ pub enum Rejection {
         name: String,
         /// The statement that asks.
         statement: String,
+    },
+    /// The index lists something that is no image.
+    #[error(
+        "no image manifest: the index lists {site} with media type {}; attach it to the image instead (subject), or list it for platform unknown/unknown",
+        Quoted(media_type, 64)
+    )]
+    NoImage {
+        /// What is listed.
+        site: Site,
+        /// Its media type, as the index states it.
+        media_type: String,
     },
     /// The index lists no manifest that the rule is about.
     #[error(
@@ -209,11 +263,11 @@ pub enum Rejection {
         limit: usize,
     },
     /// A document of the image cannot be read.
-    #[error("{} unreadable: {source}", site.as_ref().map_or_else(|| "image".to_owned(), ToString::to_string))]
+    #[error("{} unreadable: {source}", Pulled(site.as_ref()))]
     Unreadable {
         /// Which; `None` for what is pulled.
         site: Option<Site>,
         /// What is wrong with it.
-        source: DocumentError,
+        source: Arc<DocumentError>,
     },
 }

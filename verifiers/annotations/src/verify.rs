@@ -4,11 +4,11 @@ use std::fmt;
 
 use civ_oci::text::one_line;
 use civ_oci::{ImageId, RegistryRead};
-use civ_policy::annotations::{Clause, Place, Rule, Statement};
+use civ_policy::annotations::{Clause, Matcher, Place, Rule, Statement};
 use civ_policy::{Evidence, UtcTime};
 
 use crate::Rejection;
-use crate::documents::Documents;
+use crate::documents::{Documents, Failure};
 use crate::rejection::NotAsAsked;
 
 /// Proof that an image is described as a statement asks. Made only by [`verify_annotations`].
@@ -37,7 +37,8 @@ impl fmt::Display for DescribedImage {
 /// that does not hold. `now` is what the clock says.
 ///
 /// It takes one request for what is pulled, one for each manifest of an index that a rule is about,
-/// and one for each configuration.
+/// and one for each configuration: whatever fails is not asked for again. What is read is bounded
+/// ([`DOCUMENTS_MAX`](crate::documents::DOCUMENTS_MAX)).
 pub fn verify_annotations<R: RegistryRead>(
     statement: &Statement,
     image: &ImageId,
@@ -48,29 +49,38 @@ pub fn verify_annotations<R: RegistryRead>(
     if statement.clauses.is_empty() {
         return Err(Rejection::NothingAsked { statement: name.clone() }.into());
     }
-    let mut check = Check { statement: name, now, documents: Documents::of(image, registry)? };
-    let mut names = Vec::with_capacity(statement.clauses.len());
-    for clause in &statement.clauses {
-        names.push(match clause {
-            Clause::Rule(rule) => check.rule(rule).map(|()| &rule.annotation)?,
-            Clause::AnyOf(rules) => check.any_of(rules)?,
-        });
+    let documents = Documents::of(image, statement, registry)?;
+    let mut check = Check { statement: name, now, documents };
+    match check.clauses(&statement.clauses) {
+        Ok(names) => {
+            let names = names.into_iter().cloned().collect();
+            Ok(DescribedImage { image: image.clone(), statement: name.clone(), names })
+        }
+        Err(failure) => Err(check.documents.into_error(failure)),
     }
-    let names = names.into_iter().cloned().collect();
-    Ok(DescribedImage { image: image.clone(), statement: name.clone(), names })
 }
 
-struct Check<'a, R> {
+struct Check<'a, R: RegistryRead> {
     statement: &'a str,
     now: UtcTime,
     documents: Documents<'a, R>,
 }
 
 impl<R: RegistryRead> Check<'_, R> {
-    fn rule(&mut self, rule: &Rule) -> Result<(), VerifyError<R::Error>> {
+    /// The names of the annotations that decided.
+    fn clauses<'p>(&mut self, clauses: &'p [Clause]) -> Result<Vec<&'p String>, Failure> {
+        let decided = clauses.iter().map(|clause| match clause {
+            Clause::Rule(rule) => self.rule(rule).map(|()| &rule.annotation),
+            Clause::AnyOf(rules) => self.any_of(rules),
+        });
+        decided.collect()
+    }
+
+    fn rule(&mut self, rule: &Rule) -> Result<(), Failure> {
         for site in self.documents.sites(rule, self.statement)? {
             let found = self.documents.value(rule, &site)?;
             if let Err(mismatch) = rule.matcher.check(found, self.now) {
+                let found = found.filter(|_| !matches!(rule.matcher, Matcher::Absent));
                 let rejection = NotAsAsked {
                     name: rule.annotation.clone(),
                     is_label: matches!(rule.place, Place::Labels(_)),
@@ -87,23 +97,23 @@ impl<R: RegistryRead> Check<'_, R> {
     }
 
     /// The annotation of the first rule that holds.
-    fn any_of<'p>(&mut self, rules: &'p [Rule]) -> Result<&'p String, VerifyError<R::Error>> {
+    fn any_of<'p>(&mut self, rules: &'p [Rule]) -> Result<&'p String, Failure> {
         let mut unread = None;
         let mut first = None;
         for rule in rules {
             match self.rule(rule) {
                 Ok(()) => return Ok(&rule.annotation),
-                Err(VerifyError::Rejected(rejection)) => {
+                Err(Failure::Rejected(rejection)) => {
                     first.get_or_insert(rejection);
                 }
-                Err(error) => {
-                    unread.get_or_insert(error);
+                Err(failure) => {
+                    unread.get_or_insert(failure);
                 }
             }
         }
         // What could not be read might have been what was asked for: say so first.
         Err(match (unread, first) {
-            (Some(error), _) => error,
+            (Some(failure), _) => failure,
             (None, Some(first)) => {
                 Rejection::NoneHolds { count: rules.len(), first: Box::new(first) }.into()
             }

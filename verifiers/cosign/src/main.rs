@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use civ_aws::{Environment, Lookup, Options as KmsOptions, PublicKeys, environment};
 use civ_bindir::{Record, Request, Verifier, answer};
 use civ_cosign::{
-    StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError, verify_signatures,
+    REQUESTS_MAX, StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError,
+    verify_signatures,
 };
 use civ_policy::{Observer as _, Refusal, Verdict};
 use civ_registry::{Client, Error as RegistryError, client::Options};
@@ -20,10 +21,6 @@ const COSIGN: Verifier = Verifier {
     resolves_names: true,
     keeps: &environment::VARIABLES,
 };
-
-/// One suffices for an image that civ signed. This is for eight bundles that a registry keeps
-/// elsewhere, at three each, after what is looked at before them.
-const REQUESTS_MAX: u32 = 32;
 
 fn main() -> ExitCode {
     answer(COSIGN, decide)
