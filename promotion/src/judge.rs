@@ -47,7 +47,8 @@ pub struct JudgedStep {
     pub details: Vec<(&'static str, String)>,
 }
 
-/// What a node with `policy` says about `image`.
+/// What a node with `policy` says about `image`, which it says only within so many requests
+/// ([`civ_annotations::REQUESTS_MAX`], [`civ_cosign::REQUESTS_MAX`]).
 ///
 /// A node asks KMS, where the policy leaves a key to it, with its own role; here the user's
 /// credentials do.
@@ -59,7 +60,8 @@ pub async fn judge(client: &Client, policy: Document, image: &ImageId) -> Result
     if matches!(policy, Document::Notation(_)) {
         return Err(fail(Cause::NoVerifier { kind: policy.kind() }));
     }
-    let (registry, keys, asked) = (client.gate(), GateKeys::new(), image.clone());
+    let registry = client.gate_within(requests_max(&policy));
+    let (keys, asked) = (GateKeys::new(), image.clone());
     let now = now().map_err(fail)?;
     let judge = move || {
         let notes = Notes::default();
@@ -79,6 +81,15 @@ pub async fn judge(client: &Client, policy: Document, image: &ImageId) -> Result
         Judgement { image: asked, facts, steps, verdict }
     };
     tokio::task::spawn_blocking(judge).await.map_err(|_| fail(Cause::Internal))
+}
+
+/// How many requests the verifier of `policy` makes to a registry.
+fn requests_max(policy: &Document) -> u32 {
+    match policy {
+        Document::Annotations(_) => civ_annotations::REQUESTS_MAX,
+        Document::Cosign(_) => civ_cosign::REQUESTS_MAX,
+        Document::Digestion(_) | Document::Notation(_) => 0,
+    }
 }
 
 fn describe(

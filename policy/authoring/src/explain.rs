@@ -266,7 +266,7 @@ mod tests {
             applies.asks,
             [
                 "annotation \"owner\" of what is pulled: any value",
-                "one of: label \"a\" of the image of every platform: \"1\"; annotation \"b\" of what is pulled: its absence",
+                "one of: label \"a\" of the image of every platform: \"1\"; annotation \"b\" of the manifest for the node: its absence",
             ]
         );
         let rest = explained(Kind::Annotations, statements, "other.io/a").statement.unwrap();

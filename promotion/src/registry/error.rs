@@ -81,6 +81,12 @@ pub enum RegistryError {
         /// How long it asks to wait.
         after: Duration,
     },
+    /// More requests than a verifier on a node makes for one verdict.
+    #[error("limit reached: it would take more than {limit} requests, which is all a node makes")]
+    Requests {
+        /// How many a node makes.
+        limit: u32,
+    },
     /// A stream stopped moving.
     #[error("nothing moved for {} s", after.as_secs())]
     Stalled {

@@ -5,6 +5,7 @@ use civ_oci::{
 };
 use tokio::runtime::Handle;
 
+use super::allowance::Allowance;
 use super::{Client, RegistryError};
 
 /// Reads for the gate's code. Not to be used on a thread of the runtime.
@@ -18,6 +19,13 @@ impl Client {
     /// This client for the gate's code.
     pub(crate) fn gate(&self) -> GateClient {
         GateClient { client: self.clone(), runtime: Handle::current() }
+    }
+
+    /// The same, to come to one verdict for which a node makes at most `requests_max` requests.
+    pub(crate) fn gate_within(&self, requests_max: u32) -> GateClient {
+        let mut client = self.clone();
+        client.http.allowance = Some(Allowance::of(requests_max));
+        client.gate()
     }
 }
 

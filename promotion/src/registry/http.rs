@@ -11,6 +11,7 @@ use reqwest::header::{
 };
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
+use super::allowance::Allowance;
 use super::auth::{Auth, Scope};
 use super::error::{Diagnostic, ERROR_BODY_MAX, is_busy};
 use super::{RegistryError, guard};
@@ -92,6 +93,8 @@ pub(super) struct Http {
     loopback: reqwest::Client,
     remote: Arc<Remote>,
     pub(super) retry: Retry,
+    /// How many requests to registries may be made, where that is not for the user to say.
+    pub(super) allowance: Option<Allowance>,
 }
 
 /// Made when first needed, for that takes reading the system's certificates.
@@ -150,7 +153,7 @@ impl Http {
     pub(super) fn new(retry: Retry) -> Result<Self, RegistryError> {
         let loopback = builder().no_proxy().tls_certs_only([]);
         let loopback = loopback.build().map_err(RegistryError::Connection)?;
-        Ok(Self { loopback, remote: Arc::default(), retry })
+        Ok(Self { loopback, remote: Arc::default(), retry, allowance: None })
     }
 
     /// Connections to `url`, which the registry at `registry` named: to itself, or elsewhere.
@@ -232,6 +235,7 @@ impl Http {
         let mut request = call.to_request(call.url.clone());
         let used = self.authorize(peer, &mut request).await?;
         let mut at = call.url.clone();
+        self.spend()?;
         let mut response = execute(self.to(&peer.endpoint, &at)?, request).await?;
         for _ in 0..REDIRECTS_MAX {
             let Some(to) = redirect(call, &at, &response) else { return Ok((response, used)) };
@@ -241,6 +245,7 @@ impl Http {
             if guard::is_registry(&peer.endpoint, &to) {
                 self.authorize(peer, &mut request).await?;
             }
+            self.spend()?;
             response = execute(self.to(&peer.endpoint, &to)?, request).await?;
             at = to;
         }
@@ -248,6 +253,10 @@ impl Http {
             Some(_) => Err(RegistryError::TooManyRedirects { limit: REDIRECTS_MAX }),
             None => Ok((response, used)),
         }
+    }
+
+    fn spend(&self) -> Result<(), RegistryError> {
+        self.allowance.as_ref().map_or(Ok(()), Allowance::spend)
     }
 
     async fn authorize(

@@ -9,6 +9,7 @@
 //! | [`Source`] | a repository to read: manifests, and blobs as streams |
 //! | [`Destination`] | a repository to write as well: uploads, mounts, manifests |
 //! | `http` | one request: authenticated, repeated, redirected, bounded |
+//! | `allowance` | how many requests a verifier would make |
 //! | `auth` | challenges, tokens and how long they last |
 //! | `body` | a blob in flight, hashed before its last piece is let go |
 //! | `guard` | where a registry may send us |
@@ -33,6 +34,7 @@ pub use source::Source;
 use auth::{Auth, Scope};
 use http::{Http, Peer};
 
+mod allowance;
 mod auth;
 mod body;
 mod credentials;

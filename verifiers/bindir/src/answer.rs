@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use civ_oci::ImageId;
 use civ_oci::text::one_line;
-use civ_policy::{Exit, Observer as _, Refusal, Verdict};
+use civ_policy::{Exit, Level, Observer as _, Refusal, Verdict};
 
 use crate::call::Claims;
 use crate::{Call, PluginName, Record, Request};
@@ -22,6 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const WORK_DEADLINE: Duration = Duration::from_millis(7_700);
 /// kubelet shows the reason in an event of limited length, behind containerd's own words.
 const REASON_MAX: usize = 300;
+
+/// The field of the record in which a decision notes the level of the statement that it goes by.
+const LEVEL: &str = "level";
 
 /// A verifier's fixed texts.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,8 @@ pub(crate) const SMALL_STACK: usize = 128 << 10;
 /// Answers the call that this process is: reads argv and stdin, asks `decide`, prints the reason,
 /// and ends the process.
 ///
-/// A panic anywhere ends in a refusal (70), and so does running out of time (5).
+/// A panic anywhere ends in a refusal (70), and so does running out of time (5), unless it is on record
+/// by then that the statement for the image has level `audit`.
 pub fn answer(
     verifier: Verifier,
     decide: impl FnOnce(&Request, &Record) -> Result<Verdict, Refusal>,
@@ -80,7 +85,8 @@ pub fn answer(
         Ok(Call::Help | Call::Version) => return ExitCode::from(Exit::Internal as u8),
         Err(error) => session.end(Err(Refusal::bad_call(error))),
     };
-    session.watch_deadline(started + DEADLINE);
+    let image = arguments.name.repository.image(arguments.digest.clone());
+    session.watch_deadline(started + DEADLINE, image);
     session.record.set("image", &arguments.name);
     session.record.set("digest", &arguments.digest);
     let outcome = plugin
@@ -143,14 +149,11 @@ impl Session {
         session
     }
 
-    fn watch_deadline(&self, deadline: Instant) {
+    fn watch_deadline(&self, deadline: Instant, image: ImageId) {
         let session = self.clone();
         let watch = move || {
             thread::sleep(deadline.saturating_duration_since(Instant::now()));
-            session.end(Err(Refusal::deadline(format_args!(
-                "no verdict within {} s",
-                DEADLINE.as_secs()
-            ))))
+            session.end(session.out_of_time(&image))
         };
         if let Err(error) = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch) {
             self.end(Err(Refusal {
@@ -158,6 +161,15 @@ impl Session {
                 reason: format!("no thread to be had: {error}"),
             }));
         }
+    }
+
+    /// The verdict on `image` when there is none in time. The level comes on record when the policy
+    /// has been read, is valid, and has a statement for the image; until then it counts as strict.
+    fn out_of_time(&self, image: &ImageId) -> Result<Verdict, Refusal> {
+        let is_audit = self.record.says(LEVEL, &Level::Audit);
+        let level = if is_audit { Level::Audit } else { Level::Strict };
+        let reason = format_args!("no verdict within {} s", DEADLINE.as_secs()).to_string();
+        Verdict::at_level(level, image, Err(Refusal::deadline(reason)))
     }
 
     /// Prints the reason, writes the record, and ends the process.

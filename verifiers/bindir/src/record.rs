@@ -64,6 +64,17 @@ impl Record {
         }
     }
 
+    /// Is `value` what was set for `key`? Never waits for a lock: `false` if another thread holds it.
+    pub(crate) fn says(&self, key: &str, value: &dyn ToString) -> bool {
+        let fields = match self.fields.try_lock() {
+            Ok(fields) => fields,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let field = fields.iter().find(|(known, _)| *known == key);
+        field.is_some_and(|(_, set)| set.as_str() == Some(&*value.to_string()))
+    }
+
     /// Writes the canonical line to stderr and to the system log. Never waits for a lock: the thread
     /// that holds it may be the one that panicked.
     pub(crate) fn finish(&self, program: &str, exit: Exit, verdict: &str, reason: &str) {

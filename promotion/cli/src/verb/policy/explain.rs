@@ -82,6 +82,9 @@ struct OneVerdict {
     /// `allow`, `audit` or `refuse`, as in a verifier's record.
     verdict: &'static str,
     exit: u8,
+    /// With which exit code level `strict` would have refused, as in a verifier's record.
+    #[serde(rename = "auditedExit", skip_serializing_if = "Option::is_none")]
+    audited_exit: Option<u8>,
     reason: String,
     steps: Vec<OneStep>,
 }
@@ -174,6 +177,7 @@ impl OneVerdict {
             Ok(verdict) => Self {
                 verdict: if verdict.audited().is_some() { "audit" } else { "allow" },
                 exit: GateExit::Allow as u8,
+                audited_exit: verdict.audited().map(|exit| exit as u8),
                 reason: one_line(verdict.reason(), REASON_MAX),
                 steps: Vec::new(),
             },
@@ -187,6 +191,7 @@ impl OneVerdict {
         Self {
             verdict: "refuse",
             exit: refusal.exit as u8,
+            audited_exit: None,
             reason: one_line(&refusal.reason, REASON_MAX),
             steps: Vec::new(),
         }
