@@ -12,6 +12,8 @@
 //! | [`trust`] | [`TrustStore`] and [`TrustedIdentity`] |
 //! | [`verification`] | [`Verification`]: which checks are made, and what a failed one leads to |
 
+use std::collections::HashSet;
+
 use civ_oci::{ImageId, Repository, strict_json};
 use serde::Deserialize;
 
@@ -79,16 +81,16 @@ impl Policy {
         if document.trust_policies.is_empty() {
             return Err(NotationPolicyError::NoStatements);
         }
+        let mut names = HashSet::with_capacity(document.trust_policies.len());
+        let mut scopes: HashSet<RegistryScope> = HashSet::new();
         let mut statements: Vec<Statement> = Vec::with_capacity(document.trust_policies.len());
         for untrusted in document.trust_policies {
-            if statements.iter().any(|known| known.name == untrusted.name) {
+            if !names.insert(untrusted.name.clone()) {
                 return Err(NotationPolicyError::DuplicateStatement { statement: untrusted.name });
             }
             let statement = untrusted.validate()?;
-            let stated = |scope| {
-                statements.iter().any(|known: &Statement| known.registry_scopes.contains(scope))
-            };
-            if let Some(scope) = statement.registry_scopes.iter().find(|scope| stated(scope)) {
+            let mut stated = statement.registry_scopes.iter();
+            if let Some(scope) = stated.find(|scope| !scopes.insert((*scope).clone())) {
                 return Err(NotationPolicyError::DuplicateScope {
                     scope: scope.to_string(),
                     statement: statement.name,

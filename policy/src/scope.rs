@@ -13,6 +13,8 @@
 //! | `*` | every repository |
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,17 +26,17 @@ use crate::PolicyError;
 mod relation;
 
 /// One entry of a statement's `registryScopes`, normalised.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope(Pattern);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Pattern {
     Everything,
     Names { host: Vec<Part>, path: Vec<Part> },
 }
 
 /// A DNS label or a path component of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Part {
     /// Exactly this.
     Literal(String),
@@ -191,9 +193,11 @@ pub enum ScopeError {
 }
 
 /// The scopes of all statements of a policy, for finding the statement of a repository.
+///
+/// No order is needed: of two different scopes that match one repository, one is always the closer.
 #[derive(Clone, Debug, Default)]
 pub struct ScopeTable {
-    entries: Vec<(Scope, usize)>,
+    entries: HashMap<Scope, usize>,
 }
 
 impl ScopeTable {
@@ -213,13 +217,15 @@ impl ScopeTable {
                 scope: text.clone(),
                 source,
             })?;
-            if self.entries.iter().any(|(known, _)| *known == scope) {
-                return Err(PolicyError::DuplicateScope {
-                    statement: name.to_owned(),
-                    scope: scope.to_string(),
-                });
-            }
-            self.entries.push((scope, index));
+            match self.entries.entry(scope) {
+                Entry::Vacant(entry) => entry.insert(index),
+                Entry::Occupied(entry) => {
+                    return Err(PolicyError::DuplicateScope {
+                        statement: name.to_owned(),
+                        scope: entry.key().to_string(),
+                    });
+                }
+            };
         }
         Ok(())
     }
@@ -345,6 +351,22 @@ mod tests {
                 }
                 let found = table.find(&repository).unwrap();
                 assert_eq!(scopes[found], closest_first[skipped]);
+            }
+        }
+    }
+
+    /// Else it would be left to chance which statement is for a repository.
+    #[test]
+    fn no_two_scopes_describe_a_repository_equally_closely() {
+        let hosts = ["x.r", "*.r", "x.*", "*.*"];
+        let paths = ["a/b", "a/*", "a/**", "*/b", "*/*", "*/**", "**"];
+        let scopes = hosts.iter().flat_map(|host| paths.map(|path| format!("{host}/{path}")));
+        let scopes: Vec<Scope> = scopes.map(|scope| scope.parse().unwrap()).collect();
+        let repository: Repository = "x.r/a/b".parse().unwrap();
+        for (index, a) in scopes.iter().enumerate() {
+            assert!(a.matches(&repository), "{a}");
+            for b in &scopes[..index] {
+                assert_ne!(a.compare_specificity(b), Ordering::Equal, "{a} {b}");
             }
         }
     }

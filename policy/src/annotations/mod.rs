@@ -23,6 +23,8 @@
 pub mod matcher;
 pub mod rule;
 
+use std::collections::HashSet;
+
 use civ_oci::{ImageId, strict_json};
 use serde::Deserialize;
 
@@ -65,10 +67,11 @@ impl Policy {
             return Err(PolicyError::NoStatements);
         }
         let mut scopes = ScopeTable::default();
+        let mut names = HashSet::with_capacity(document.trust_policies.len());
         let mut statements: Vec<Statement> = Vec::with_capacity(document.trust_policies.len());
         let mut rules = 0;
         for untrusted in document.trust_policies {
-            if statements.iter().any(|known| known.name == untrusted.name) {
+            if !names.insert(untrusted.name.clone()) {
                 return Err(PolicyError::DuplicateStatement { statement: untrusted.name });
             }
             scopes.add(statements.len(), &untrusted.name, &untrusted.registry_scopes)?;

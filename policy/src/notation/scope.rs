@@ -1,5 +1,6 @@
 //! Which repositories a statement is for: one each, by its full name, or all.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use super::NotationPolicyError;
 use super::error::RegistryScopeError;
 
 /// One entry of a statement's `registryScopes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RegistryScope {
     /// `*`: every repository that no other statement names.
     Everything,
@@ -74,6 +75,7 @@ pub(super) fn validate(
     if texts.len() > 1 && texts.iter().any(|text| text == "*") {
         return Err(NotationPolicyError::AnyScopeWithOthers { statement: statement() });
     }
+    let mut stated = HashSet::with_capacity(texts.len());
     let mut scopes = Vec::with_capacity(texts.len());
     for text in texts {
         let scope: RegistryScope = text.parse().map_err(|source| NotationPolicyError::Scope {
@@ -81,7 +83,7 @@ pub(super) fn validate(
             scope: text.clone(),
             source,
         })?;
-        if scopes.contains(&scope) {
+        if !stated.insert(scope.clone()) {
             let scope = scope.to_string();
             return Err(NotationPolicyError::DuplicateScope { statement: statement(), scope });
         }
