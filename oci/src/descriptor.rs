@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Digest;
 
@@ -11,6 +11,7 @@ use crate::Digest;
 ///
 /// Fields serialise in the order that the Go implementations write. Unknown fields are ignored on
 /// reading: a descriptor is addressed by the bytes that hold it, never re-serialised for a verdict.
+/// As everywhere in Go, `null` stands for an empty list or map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -24,10 +25,14 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// Places outside the registry where the content may be had.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "empty_if_null", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Annotations of this pointer.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "empty_if_null",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// The platform that the content is for, in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +56,12 @@ impl Descriptor {
             artifact_type: None,
         }
     }
+}
+
+fn empty_if_null<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// What an image needs in order to run.

@@ -11,7 +11,7 @@
 //! | [`manifest`] | [`Document`]: a manifest or an index, told apart without guessing |
 //! | [`media_type`] | the media types civ knows |
 //! | [`registry`] | [`RegistryRead`]: what a verifier may ask of a registry |
-//! | [`strict_json`] | JSON without duplicate keys, deep nesting or trailing bytes |
+//! | [`strict_json`] | JSON that every reader reads alike, in one form only |
 //! | [`text`] | text of strangers on one line |
 
 pub mod descriptor;

@@ -1,7 +1,8 @@
 //! Manifests and indexes, told apart without guessing.
 //!
 //! A document that could be read as both (it has `layers` and `manifests`, or its body names another
-//! type than its carrier) is refused: two readers that disagree about what an image is are how an
+//! type than its carrier), or whose fields some would find under other names (`Manifests` beside
+//! `manifests`, which Go takes for one), is refused: two readers that disagree about what an image is are how an
 //! image that was never checked gets run
 //! ([CVE-2021-41190](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh)).
 
@@ -72,11 +73,15 @@ impl Document {
     /// Parses `bytes`, whose digest the caller has compared, as what its carrier (a descriptor's
     /// `mediaType`, or a registry's `Content-Type`) says it is.
     pub fn parse(bytes: &[u8], declared: &str) -> Result<Self, DocumentError> {
+        let declared = media_type::essence(declared);
+        // What is of another type need have none of the fields.
+        if !media_type::MANIFESTS.contains(&declared) {
+            return Err(DocumentError::UnknownType);
+        }
         let document: Untrusted = strict_json::from_slice(bytes)?;
         if document.schema_version != 2 {
             return Err(DocumentError::SchemaVersion { found: document.schema_version });
         }
-        let declared = media_type::essence(declared);
         if document.media_type.as_deref().is_some_and(|stated| stated != declared) {
             return Err(DocumentError::ConflictingType);
         }
@@ -190,12 +195,111 @@ mod tests {
             Err(DocumentError::Json(_))
         ));
         assert!(matches!(
-            parse(r#"{"schemaVersion":2}"#, "text/html"),
+            parse(r#"{"spdxVersion":"SPDX-2.3"}"#, "application/spdx+json"),
             Err(DocumentError::UnknownType)
         ));
     }
 
+    /// Go's `encoding/json`, and so containerd, would take the one for the other.
+    #[test]
+    fn refuses_keys_that_others_read_as_fields() {
+        let entry = |more: &str| format!(r#"{},{more}}}"#, D.trim_end_matches('}'));
+        let index = |entry: &str, more: &str| {
+            format!(r#"{{"schemaVersion":2,"manifests":[{entry}]{more}}}"#)
+        };
+        let manifest = |config: &str, more: &str| {
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{more}}}"#)
+        };
+        let platform = r#""platform":{"os":"unknown","architecture":"unknown""#;
+        for (body, declared, field) in [
+            (index(D, r#","Manifests":[$D]"#), OCI_INDEX, "manifests"),
+            (index(D, r#","manife\u017fts":[$D]"#), DOCKER_LIST, "manifests"),
+            (index(D, ",\"manife\u{17f}ts\":null"), OCI_INDEX, "manifests"),
+            (index(D, r#","Annotations":{"a":"b"}"#), OCI_INDEX, "annotations"),
+            (index(D, r#","Config":$D"#), OCI_INDEX, "config"),
+            (index(D, r#","MediaType":"x""#), OCI_INDEX, "mediaType"),
+            (index(D, r#","subJect":$D"#), OCI_INDEX, "subject"),
+            (index(&entry(r#""Digest":"x""#), ""), OCI_INDEX, "digest"),
+            (index(&entry(r#""SIZE":1"#), ""), OCI_INDEX, "size"),
+            (index(&entry(r#""ArtifactType":"x""#), ""), OCI_INDEX, "artifactType"),
+            (index(&entry(&format!(r#"{platform},"OS":"linux"}}"#)), ""), OCI_INDEX, "os"),
+            (index(&entry(&format!(r#"{platform},"o\u017f":"linux"}}"#)), ""), OCI_INDEX, "os"),
+            (index(&entry(&format!(r#"{platform},"Variant":"v8"}}"#)), ""), OCI_INDEX, "variant"),
+            (index(&entry(r#""Platform":{"os":"linux"}"#), ""), OCI_INDEX, "platform"),
+            (manifest(D, r#","Layers":[$D]"#), OCI_MANIFEST, "layers"),
+            (manifest(D, r#","Manifests":[$D]"#), OCI_MANIFEST, "manifests"),
+            (manifest(&entry(r#""Digest":"x""#), ""), DOCKER_MANIFEST, "digest"),
+        ] {
+            let error = parse(&body, declared).unwrap_err().to_string();
+            assert!(error.contains(&format!(" is read as {field:?} by some")), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn keys_of_annotations_are_data() {
+        let annotated = D.replace('}', r#","annotations":{"a":"1","A":"2","digest":"x"}}"#);
+        let index = format!(
+            r#"{{"schemaVersion":2,"manifests":[{annotated}],"annotations":{{"os":"","OS":"","Manifests":""}}}}"#
+        );
+        let Ok(Document::Index(index)) = parse(&index, OCI_INDEX) else { panic!("{index}") };
+        assert_eq!(index.annotations.len(), 3);
+        assert_eq!(index.manifests[0].annotations["A"], "2");
+    }
+
+    #[test]
+    fn what_an_entry_leaves_empty_may_be_null() {
+        let entry = D.replace('}', r#","annotations":null,"urls":null,"platform":null}"#);
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+        let Ok(Document::Index(index)) = parse(&index, OCI_INDEX) else { panic!("{index}") };
+        assert!(index.manifests[0].annotations.is_empty());
+    }
+
+    #[test]
+    fn one_odd_entry_makes_an_index_unreadable_and_is_pointed_at() {
+        for (entry, words) in [
+            (D.replace("sha256:", "blake3:"), "the algorithm must be sha256 or sha512"),
+            (D.replace(r#","size":0"#, ""), "missing field `size`"),
+            (r#"["x/y",0]"#.to_owned(), "invalid type: sequence, expected struct Descriptor"),
+            ("null".to_owned(), "invalid type: null, expected struct Descriptor"),
+        ] {
+            let index = format!(r#"{{"schemaVersion":2,"manifests":[{D},{entry}]}}"#);
+            let error = parse(&index, OCI_INDEX).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains(" at line 1 column "), "{error}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_field_is_found_under_another_spelling(
+            which in any::<prop::sample::Index>(),
+            letters in any::<u64>(),
+        ) {
+            let document = format!(
+                r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","artifactType":"a","annotations":{{}},"subject":{D},"manifests":[{{"mediaType":"x/y","digest":"sha256:{}","size":0,"data":"","urls":[],"annotations":{{}},"artifactType":"b","platform":{{"architecture":"a","os":"b","os.version":"c","variant":"d"}}}}]}}"#,
+                "a".repeat(64)
+            );
+            parse(&document, OCI_INDEX).unwrap();
+            let keys: Vec<usize> = document.match_indices("\":").map(|(end, _)| end).collect();
+            let end = keys[which.index(keys.len())];
+            let start = document[..end].rfind('"').unwrap() + 1;
+            let respelt: String = document[start..end]
+                .chars()
+                .enumerate()
+                .map(|(at, letter)| match (letters >> (at % 64) & 1, letter) {
+                    (0, letter) => letter,
+                    (_, 's') => '\u{17f}',
+                    (_, 'k') => '\u{212a}',
+                    (_, letter) if letter.is_ascii_uppercase() => letter.to_ascii_lowercase(),
+                    (_, letter) => letter.to_ascii_uppercase(),
+                })
+                .collect();
+            prop_assume!(respelt != document[start..end]);
+            let instead = format!("{}{respelt}{}", &document[..start], &document[end..]);
+            prop_assert!(parse(&instead, OCI_INDEX).is_err(), "{}", instead);
+            let beside = format!("{}{respelt}\":null,\"{}", &document[..start], &document[start..]);
+            prop_assert!(parse(&beside, OCI_INDEX).is_err(), "{}", beside);
+        }
+
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for declared in media_type::MANIFESTS {

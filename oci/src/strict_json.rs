@@ -1,14 +1,22 @@
 //! JSON for documents that decide something.
 //!
-//! Parsers differ about duplicate keys (first or last wins), and a document that two programs read
+//! Parsers differ about duplicate keys (first or last wins), about keys that differ in case alone, and
+//! about values that are not quite of a field's type; and a document that two programs read
 //! differently is a way around one of them. So duplicates are refused at every depth, as are deep
-//! nesting and trailing bytes, before any typed parser sees the document.
+//! nesting and trailing bytes; and what a typed parser sees is in one form only: a struct is an object
+//! of members spelt as its fields are or like none of them, and a variant is a string.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde_json::value::RawValue;
+
+use self::exact::{Exact, Watch};
+
+mod exact;
 
 /// The deepest nesting of arrays and objects accepted.
 pub const DEPTH_MAX: u8 = 32;
@@ -17,20 +25,52 @@ pub const DEPTH_MAX: u8 = 32;
 /// into `T`. The caller has bounded the length.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     check(bytes)?;
-    Ok(serde_json::from_slice(bytes)?)
+    Ok(read(bytes)?.0)
 }
 
-/// Parses as [`from_slice`] does, in one pass instead of two, into a `T` in which every object is a
-/// struct that denies unknown fields.
-///
-/// The parser of such a struct refuses a field stated twice, however it is spelt, and goes into
-/// nothing that it does not know, so that what it accepts holds nothing for [`check`] to refuse. What
-/// it does not accept is given to [`check`] all the same, whose words come first.
+/// Parses as [`from_slice`] does, in one pass instead of two where every object turns out to be a
+/// struct with known members only. The outcome is the same for every `T`.
 pub fn from_slice_of_structs<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, JsonError> {
-    serde_json::from_slice(bytes).map_err(|error| match check(bytes) {
-        Err(strict) => strict,
-        Ok(()) => error.into(),
-    })
+    match read(bytes) {
+        Ok((value, false)) => Ok(value),
+        unsettled => {
+            check(bytes)?;
+            Ok(unsettled?.0)
+        }
+    }
+}
+
+/// Parses a part of a document that [`from_slice`] has read, and kept as the text that it is.
+pub fn from_part<'de, T: Deserialize<'de>>(part: &'de RawValue) -> Result<T, JsonError> {
+    Ok(read(part.get().as_bytes())?.0)
+}
+
+/// A `T`, and whether [`check`] could have anything to refuse.
+fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, bool), serde_json::Error> {
+    let is_check_needed = Cell::new(false);
+    let watch = Watch { depth_left: DEPTH_MAX, is_check_needed: &is_check_needed };
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    let value = T::deserialize(Exact { inner: &mut parser, watch })?;
+    parser.end()?;
+    Ok((value, is_check_needed.get()))
+}
+
+/// Reads an object from a deserializer and nothing else, for an internally tagged enum: what serde
+/// derives would take an array as well.
+#[derive(Debug)]
+pub struct Object<D>(pub D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
 }
 
 /// Checks the same of `bytes` without reading them into anything.
@@ -75,7 +115,7 @@ impl Strict {
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = ();
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }

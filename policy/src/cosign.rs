@@ -3,11 +3,11 @@
 //! The shape is the Notary Project's trust policy; `signedIdentity` is that of
 //! containers-policy.json(5). See the README for an example.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use civ_oci::reference::{is_loopback, reads_as_host};
 use civ_oci::{ImageId, ReferenceError, Repository, strict_json};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::error::check_version;
 use crate::kms_cache::UntrustedKmsCache;
@@ -131,9 +131,10 @@ impl Policy {
             return Err(PolicyError::NoStatements);
         }
         let mut scopes = ScopeTable::default();
+        let mut names = HashSet::with_capacity(document.trust_policies.len());
         let mut statements: Vec<Statement> = Vec::with_capacity(document.trust_policies.len());
         for untrusted in document.trust_policies {
-            if statements.iter().any(|known| known.name == untrusted.name) {
+            if !names.insert(untrusted.name.clone()) {
                 return Err(PolicyError::DuplicateStatement { statement: untrusted.name });
             }
             scopes.add(statements.len(), &untrusted.name, &untrusted.registry_scopes)?;
@@ -221,9 +222,10 @@ struct UntrustedKey {
     valid_before: Option<UtcTime>,
 }
 
-// Variants without fields are written with braces: serde checks those for unknown fields.
+// Variants without fields are written with braces: serde checks those for unknown fields. "remote"
+// makes what it derives a function, which is given objects only.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+#[serde(remote = "Self", tag = "type", rename_all = "camelCase", deny_unknown_fields)]
 enum UntrustedIdentity {
     Any {},
     #[serde(rename_all = "camelCase")]
@@ -237,6 +239,12 @@ enum UntrustedIdentity {
         signed_prefix: String,
     },
     RequireRepository {},
+}
+
+impl<'de> Deserialize<'de> for UntrustedIdentity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(strict_json::Object(deserializer))
+    }
 }
 
 impl UntrustedStatement {

@@ -6,6 +6,7 @@
 //! A name is for people and binds nothing: an image listed for all repositories may be pulled from any
 //! of them, by any name. Scopes are what binds.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use civ_oci::{Digest, ImageId, strict_json};
@@ -48,6 +49,7 @@ struct Untrusted {
     images: Vec<Image>,
     #[serde(default, deserialize_with = "list::not_null")]
     children: Option<Children>,
+    #[serde(default, deserialize_with = "list::not_null")]
     trust_policies: Option<Vec<UntrustedStatement>>,
 }
 
@@ -56,6 +58,7 @@ struct Untrusted {
 struct UntrustedStatement {
     name: String,
     registry_scopes: Vec<String>,
+    #[serde(default, deserialize_with = "list::not_null")]
     level: Option<Level>,
     #[serde(default)]
     trusted_digests: Vec<Digest>,
@@ -88,11 +91,12 @@ impl Policy {
             return Err(PolicyError::EmptyDigestList);
         }
         let mut scopes = ScopeTable::default();
+        let mut names = HashSet::with_capacity(untrusted.len());
         let mut statements: Vec<Statement> = Vec::with_capacity(untrusted.len());
         for statement in untrusted {
             let UntrustedStatement { name, registry_scopes, trusted_digests, images, .. } =
                 statement;
-            if statements.iter().any(|known| known.name == name) {
+            if !names.insert(name.clone()) {
                 return Err(PolicyError::DuplicateStatement { statement: name });
             }
             let trusted =
@@ -343,7 +347,12 @@ mod tests {
             (r#""children":"resolve","trustedDigests":["$A"]"#, "nothing to resolve"),
             (r#""children":"resolve","images":[],"trustedDigests":["$A"]"#, "nothing to resolve"),
             (r#""children":"ignore","images":[{"name":"n","digest":"$A"}]"#, "unknown variant"),
-            (r#""children":null,"images":[{"name":"n","digest":"$A"}]"#, "expected value"),
+            (r#""children":null,"images":[{"name":"n","digest":"$A"}]"#, "invalid type: null"),
+            (r#""images":[["n","$A",null]]"#, "invalid type: sequence, expected struct Image"),
+            (
+                r#""children":{"resolve":null},"images":[{"name":"n","digest":"$A","children":[]}]"#,
+                "invalid type: map, expected enum Children",
+            ),
             (r#""images":[{"name":"n","digest":"$A","children":null}]"#, "invalid type: null"),
             (r#""images":[{"digest":"$A"}]"#, "missing field `name`"),
             (r#""images":[{"name":"n"}]"#, "missing field `digest`"),
@@ -412,6 +421,8 @@ mod tests {
             r#"{"version":"2.0","trustedDigests":["$A"]}"#,
             r#"{"version":1.0,"trustedDigests":["$A"]}"#,
             r#"{"version":"1.0","trustedDigests":["$A"],"trustPolicies":[]}"#,
+            r#"{"version":"1.0","trustedDigests":["$A"],"trustPolicies":null}"#,
+            r#"{"version":"1.0","trustPolicies":[{"name":"a","registryScopes":["*"],"level":null,"trustedDigests":["$A"]}]}"#,
             r#"{"version":"1.0","trustedDigests":["SHA256:aa"]}"#,
             r#"{"version":"1.0","trustedDigests":["$A"],"extra":1}"#,
             r#"{"version":"1.0","trustedDigests":["$A"],"trustedDigests":["$B"]}"#,

@@ -61,7 +61,7 @@ pub(crate) fn render(
 
 /// What an entry says, if it is a descriptor.
 pub(crate) fn describe(entry: &RawValue) -> Option<Descriptor> {
-    serde_json::from_str(entry.get()).ok()
+    strict_json::from_part(entry).ok()
 }
 
 /// `cosign copy` puts the image itself under this tag.

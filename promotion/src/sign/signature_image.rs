@@ -162,7 +162,7 @@ fn read(stored: &StoredManifest) -> Result<Manifest, SignatureImageError> {
 }
 
 fn describe(layer: &RawValue) -> Option<Descriptor> {
-    serde_json::from_str(layer.get()).ok()
+    strict_json::from_part(layer).ok()
 }
 
 /// The configuration as go-containerregistry writes it for an image without one.

@@ -71,8 +71,10 @@ impl Record {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return false,
         };
-        let field = fields.iter().find(|(known, _)| *known == key);
-        field.is_some_and(|(_, set)| set.as_str() == Some(&*value.to_string()))
+        let wanted = value.to_string();
+        fields.iter().any(|(known, field)| {
+            *known == key && matches!(field, Field::Value(Value::String(set)) if *set == wanted)
+        })
     }
 
     /// Writes the canonical line to stderr and to the system log. Never waits for a lock: the thread

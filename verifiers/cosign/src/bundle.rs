@@ -84,7 +84,7 @@ impl UntrustedBundle {
         if !BUNDLES.contains(&bundle.media_type.as_str()) {
             return Err(BundleError::MediaType { found: bundle.media_type });
         }
-        let material: UntrustedMaterial = serde_json::from_str(bundle.verification_material.get())
+        let material: UntrustedMaterial = strict_json::from_part(&bundle.verification_material)
             .map_err(|_| BundleError::Material)?;
         // Of each kind a bundle has one; of two, two readers may take different ones.
         let (None, None) = (material.certificate, material.certificate_chain) else {

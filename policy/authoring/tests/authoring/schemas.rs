@@ -1,6 +1,7 @@
 //! The schemas say what the verifiers' parsers do: whatever a parser accepts they accept, and whatever it
 //! refuses for its form they refuse. The corpus is valid documents that say all there is to say, and each
-//! of their mutants: every member removed, added or of another type.
+//! of their mutants: every member removed, added or of another type, and every object as an array of its
+//! values, which parsers that serde derives take for a struct.
 
 use civ_authoring::{Document, Kind, schema};
 use jsonschema::Validator;
@@ -137,6 +138,15 @@ fn mutants(document: &Value) -> Vec<(String, Value)> {
             *mutant.pointer_mut(&place).unwrap() = other.clone();
             mutants.push((format!("{place} = {other}"), mutant));
         }
+        let value = document.pointer(&place).unwrap();
+        let otherwise = match value {
+            Value::Object(members) => members.values().cloned().collect(),
+            Value::String(text) => json!({ text: null }),
+            _ => json!({ "0": value }),
+        };
+        let mut mutant = document.clone();
+        *mutant.pointer_mut(&place).unwrap() = otherwise;
+        mutants.push((format!("{place} in another form"), mutant));
         let members = document.pointer(&place).and_then(Value::as_object);
         for name in members.into_iter().flatten().map(|(name, _)| name) {
             let mut mutant = document.clone();
@@ -184,6 +194,82 @@ fn a_schema_accepts_what_the_parser_accepts_and_refuses_what_it_refuses_for_its_
     }
     // A generator that makes nothing would find nothing.
     assert!(counts[0] > 100 && counts[1] > 2_000 && counts[2] > 100, "{counts:?}");
+}
+
+/// Each in the order of the parser's fields.
+#[test]
+fn parser_and_schema_refuse_structs_as_arrays_and_variants_as_objects_at_every_level() {
+    let named = |level: Value| json!({ "name": "s", "registryScopes": ["*"], "level": level });
+    let rule = json!({ "annotation": "a", "present": true });
+    let of = |rest: Value| json!({ "version": "1.0", "trustPolicies": [rest] });
+    let asking = |rule: Value| of(json!({ "name": "s", "registryScopes": ["*"], "rules": [rule] }));
+    let verifying = |level: Value| json!({ "name": "s", "registryScopes": ["*"], "signatureVerification": level });
+    let cosign = |key: &str, value: Value| {
+        let mut statement = verifying(json!({ "level": "strict" }));
+        statement["keys"] = json!([{ "name": "a", "publicKey": P256 }]);
+        statement[key] = value;
+        of(statement)
+    };
+    let image = json!({ "name": "a", "digest": DIGEST });
+    for (kind, document) in [
+        (Kind::Digestion, json!(["1.0", [DIGEST], [], "resolve", [named(json!("strict"))]])),
+        (Kind::Digestion, json!({ "version": "1.0", "images": [["a", DIGEST]] })),
+        (
+            Kind::Digestion,
+            json!({ "version": "1.0", "images": [["a", DIGEST, [DIGEST]]], "children": "resolve" }),
+        ),
+        (
+            Kind::Digestion,
+            json!({ "version": "1.0", "images": [image.clone()], "children": { "resolve": null } }),
+        ),
+        (Kind::Digestion, of(json!(["s", ["*"], "audit", [DIGEST], [], "resolve"]))),
+        (Kind::Digestion, of(json!(["s", ["*"], { "skip": null }]))),
+        (Kind::Digestion, of(named(json!({ "skip": null })))),
+        (Kind::Digestion, of(named(json!(null)))),
+        (
+            Kind::Digestion,
+            json!({ "version": "1.0", "trustedDigests": [DIGEST], "trustPolicies": null }),
+        ),
+        (Kind::Annotations, json!(["1.0", [named(json!("skip"))]])),
+        (Kind::Annotations, of(json!(["s", ["*"], "strict", [rule.clone()]]))),
+        (Kind::Annotations, of(named(json!({ "skip": null })))),
+        (Kind::Annotations, asking(json!(["a", "index", "node", "x"]))),
+        (
+            Kind::Annotations,
+            asking(json!({ "annotation": "a", "from": { "index": null }, "present": true })),
+        ),
+        (
+            Kind::Annotations,
+            asking(
+                json!({ "annotation": "a", "from": "labels", "platforms": { "node": null }, "present": true }),
+            ),
+        ),
+        (Kind::Annotations, asking(json!({ "anyOf": [["a"]] }))),
+        (Kind::Cosign, json!(["1.0", [verifying(json!({ "level": "skip" }))], null])),
+        (
+            Kind::Cosign,
+            of(json!(["s", ["*"], { "level": "skip" }, null, null, null, null, null, null, null])),
+        ),
+        (Kind::Cosign, of(verifying(json!(["skip"])))),
+        (Kind::Cosign, of(verifying(json!({ "level": { "skip": null } })))),
+        (Kind::Cosign, cosign("keys", json!([["a", null, P256, null, null]]))),
+        (Kind::Cosign, cosign("signedIdentity", json!(["any"]))),
+        (Kind::Cosign, cosign("signedIdentity", json!(["any", {}]))),
+        (Kind::Cosign, cosign("signedIdentity", json!(["exactRepository", "r.example/a"]))),
+        (Kind::Cosign, cosign("transparencyLog", json!([[P384]]))),
+        (Kind::Cosign, cosign("timestampAuthority", json!([["x"]]))),
+        (
+            Kind::Cosign,
+            json!({ "version": "1.0", "trustPolicies": [verifying(json!({ "level": "skip" }))], "kmsCache": ["1h", true] }),
+        ),
+        (Kind::Notation, json!(["1.0", [verifying(json!({ "level": "skip" }))]])),
+        (Kind::Notation, of(json!(["s", ["*"], { "level": "skip" }, null, null]))),
+        (Kind::Notation, of(verifying(json!(["skip", null, null])))),
+    ] {
+        let refusal = Document::parse(kind, document.to_string().as_bytes()).unwrap_err();
+        assert!(refusal.is_about_form(), "{kind}: {refusal}: {document}");
+        assert!(!validator(kind).is_valid(&document), "{kind}: {document}");
+    }
 }
 
 /// What no schema says: each of these documents fits its schema, and the verifier refuses it for this.

@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for ReferrersVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Referrers, A::Error> {
         let mut referrers = Referrers::default();
         while let Some(raw) = seq.next_element::<Box<RawValue>>()? {
-            if let Ok(candidate) = serde_json::from_str(raw.get()) {
+            if let Ok(candidate) = strict_json::from_part(&raw) {
                 referrers.add(candidate);
             }
         }

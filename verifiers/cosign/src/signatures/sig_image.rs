@@ -69,7 +69,7 @@ pub(super) fn parse(stored: &StoredManifest) -> Option<Layers> {
 
 impl Layers {
     fn add(&mut self, layer: &RawValue) {
-        let Ok(layer) = serde_json::from_str::<Descriptor>(layer.get()) else {
+        let Ok(layer) = strict_json::from_part::<Descriptor>(layer) else {
             self.malformed += 1;
             return;
         };
