@@ -11,12 +11,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use civ_embedded_registry::image::{Fixture as _, SmallImage, SmallIndex};
+use civ_embedded_registry::{Action, Fault, Response};
 use civ_oci::{Digest, ImageId};
-use civ_tests::bundling::{signed_bundle, statement as intoto};
+use civ_tests::bundling::{descriptor, signed_bundle, statement as intoto};
 use civ_tests::civ::Civ;
 use civ_tests::gate::{self, Call};
+use civ_tests::image::{INDEX, MANIFEST};
 use civ_tests::signing::{Key, Kind, Layer, payload};
 use civ_tests::stage::{Stage, Verdict};
 use serde_json::{Value, json};
@@ -137,7 +140,10 @@ impl World {
             }
             for rules in [
                 json!([{ "annotation": "owner", "present": true }]),
-                json!([{ "annotation": "owner", "oneOf": ["team-a"] }, { "annotation": "x", "absent": true }]),
+                json!([{ "annotation": "owner", "oneOf": ["team-a"] }, { "annotation": "x", "from": "manifest", "absent": true }]),
+                json!([{ "annotation": "owner", "from": "index", "equals": "team-a" }]),
+                json!([{ "annotation": "owner", "from": "manifest", "present": true }]),
+                json!([{ "annotation": "owner", "from": "labels", "platforms": "node", "absent": true }]),
                 json!([{ "anyOf": [
                     { "annotation": "owner", "matches": "team-[ab]" },
                     { "annotation": "owner", "equals": "team-a", "from": "labels" }] }]),
@@ -165,14 +171,16 @@ impl World {
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     exit: i64,
+    /// With which code level `strict` would have refused.
+    audited_exit: Option<i64>,
     verdict: String,
     reason: String,
 }
 
-fn verdict_in_record(stderr: &str) -> String {
-    let last = stderr.lines().last().unwrap_or_default();
-    let word = last.split(" verdict=").nth(1).and_then(|rest| rest.split(' ').next());
-    word.unwrap_or_default().to_owned()
+/// The value of `name` in the record, which is the last line.
+fn recorded<'a>(stderr: &'a str, name: &str) -> Option<&'a str> {
+    let last = stderr.lines().last()?;
+    last.split(&format!(" {name}=")).nth(1)?.split(' ').next()
 }
 
 fn executable_says(kind: &str, policy: &Path, image: &ImageId) -> Said {
@@ -180,7 +188,13 @@ fn executable_says(kind: &str, policy: &Path, image: &ImageId) -> Said {
     let name = format!("{}:1", image.repository);
     let outcome = Call::pull(executable, &name, &image.digest.to_string()).policy(policy).run();
     let Verdict { code, reason } = Verdict::of(&outcome).expect("a verdict");
-    Said { exit: code.into(), verdict: verdict_in_record(&outcome.stderr), reason }
+    let audited_exit = recorded(&outcome.stderr, "audited_exit");
+    Said {
+        exit: code.into(),
+        audited_exit: audited_exit.map(|code| code.parse().expect("a number")),
+        verdict: recorded(&outcome.stderr, "verdict").expect("a verdict").to_owned(),
+        reason,
+    }
 }
 
 /// What the command line says of `image`, by policy.
@@ -198,6 +212,7 @@ fn explain_says(civ: &Civ, kind: &str, policies: &[PathBuf], image: &ImageId) ->
         let said = &policy["verdict"];
         Said {
             exit: said["exit"].as_i64().expect("an exit code"),
+            audited_exit: said["auditedExit"].as_i64(),
             verdict: said["verdict"].as_str().expect("a verdict").to_owned(),
             reason: said["reason"].as_str().expect("a reason").to_owned(),
         }
@@ -228,7 +243,7 @@ fn explain_and_the_executable_agree_on_every_pair() {
             for ((policy, document), explained) in policies.iter().zip(&documents).zip(explained) {
                 let mut executed = executable_says(kind, policy, image);
                 // Two clients name a registry's failure in words of their own.
-                if executed.exit == 4 || executed.reason.contains("would refuse") {
+                if executed.exit == 4 || executed.audited_exit == Some(4) {
                     executed.reason.clone_from(&explained.reason);
                 }
                 assert_eq!(explained, executed, "{what}, {kind}: {document}");
@@ -243,6 +258,54 @@ fn explain_and_the_executable_agree_on_every_pair() {
     for kind in KINDS {
         for (verdict, exit) in [("allow", 0), ("audit", 0), ("refuse", 1), ("refuse", 3)] {
             assert!(seen.contains_key(&(kind, verdict.to_owned(), exit)), "no {verdict} of {kind}");
+        }
+    }
+}
+
+/// Sixteen platforms, whose configurations are where a registry sends its clients in two hops: more
+/// requests than a node makes.
+#[test]
+fn explain_and_the_executable_agree_on_what_takes_too_many_requests() {
+    const REPOSITORY: &str = "team/far";
+    let stage = Stage::default();
+    let put = |media_type: &str, document: &Value| {
+        let bytes = document.to_string().into_bytes();
+        let described = descriptor(media_type, &bytes);
+        stage.registry.put_manifest(REPOSITORY, None, media_type, bytes);
+        described
+    };
+    let child = |n: usize| {
+        let config = json!({ "n": n, "config": { "Labels": { "owner": "a" } } }).to_string();
+        stage.registry.put_blob(REPOSITORY, config.clone());
+        let config = descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes());
+        put(MANIFEST, &json!({ "schemaVersion": 2, "config": config, "layers": [] }))
+    };
+    let children: Vec<Value> = (0..16).map(child).collect();
+    let index = put(INDEX, &json!({ "schemaVersion": 2, "manifests": children }));
+    let digest: Digest = index["digest"].as_str().expect("text").parse().expect("a digest");
+    let image = stage.repository(REPOSITORY).image(digest);
+    let civ = Civ::new();
+    let policy = civ.path("policy.json");
+    let rule = json!({ "annotation": "owner", "from": "labels", "present": true });
+    for (hops, level, exit, audited_exit) in
+        [(1, "strict", 0, None), (2, "strict", 4, None), (2, "audit", 0, Some(4))]
+    {
+        stage.registry.clear_faults();
+        stage.registry.fault(Fault::new(Action::edit(move |request, response| {
+            if !request.path.contains("/blobs/") || request.query.len() >= hops {
+                return response;
+            }
+            let next = format!("{}?{}", request.path, "x".repeat(request.query.len() + 1));
+            Response::new(307).with_header("Location", &next)
+        })));
+        let document = json!({ "version": "1.0", "trustPolicies": [
+            { "name": "p", "registryScopes": ["*"], "level": level, "rules": [rule] }] });
+        fs::write(&policy, document.to_string()).expect("a file in a directory of ours");
+        let executed = executable_says("annotations", &policy, &image);
+        let explained = explain_says(&civ, "annotations", slice::from_ref(&policy), &image);
+        for said in [&executed, &explained[0]] {
+            assert_eq!((said.exit, said.audited_exit), (exit, audited_exit), "{hops}: {said:?}");
+            assert_eq!(said.reason.contains("more than 64 requests"), hops == 2, "{said:?}");
         }
     }
 }

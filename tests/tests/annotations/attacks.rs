@@ -2,12 +2,14 @@
 
 use std::iter;
 
+use civ_oci::Digest;
 use civ_tests::image::{INDEX, MANIFEST};
-use civ_tests::stage::Stage;
+use civ_tests::stage::{Stage, Verdict};
 use serde_json::{Value, json};
 
 use crate::{
-    REPOSITORY, ask, config, digest, elsewhere, here, index, listed, manifest, manifest_text, put,
+    REPOSITORY, ask, asking, attestation, config, digest, elsewhere, here, image, index, listed,
+    manifest, manifest_text, put,
 };
 
 fn owned_by(from: &str) -> Value {
@@ -158,26 +160,37 @@ fn sixteen_manifests_are_looked_at_and_no_more() {
     ask(&stage, &pulled, &owned_by("manifest")).expect("one of them, 5000 times", 0, "described");
 }
 
+fn padded(text: String, size: usize) -> String {
+    let spaces = " ".repeat(size - text.len());
+    text + &spaces
+}
+
 #[test]
-fn documents_have_at_most_four_mebibytes() {
-    const LIMIT: usize = 4 << 20;
+fn documents_have_at_most_two_mebibytes() {
+    const LIMIT: usize = 2 << 20;
     let stage = Stage::default();
-    let padded = |text: String, size: usize| {
-        let spaces = " ".repeat(size - text.len());
-        text + &spaces
-    };
     let label = json!({ "config": { "Labels": { "owner": "a" } } }).to_string();
     let empty = config(&stage, "{}");
     let text = manifest_text(&empty, r#"{"owner":"a"}"#);
-    for (size, code, words) in [(LIMIT, 0, "described"), (LIMIT + 1, 4, "limit reached: ")] {
+    let limit = "has 2097153 bytes, more than 2097152";
+    for (size, code, words) in [(LIMIT, 0, "described"), (LIMIT + 1, 1, limit)] {
         let pulled = put(&stage, MANIFEST, padded(text.clone(), size));
         ask(&stage, &pulled, &owned_by("manifest")).expect("manifest", code, words);
+        let mut entry = listed(pulled, here());
+        for understated in [false, true] {
+            if understated {
+                entry["size"] = json!(100);
+            }
+            let pulled = index(&stage, &[entry.clone()], &json!(null));
+            ask(&stage, &pulled, &owned_by("manifest")).expect("in an index", code, words);
+        }
     }
-    let stated =
-        "limit reached: configuration of the manifest has 4194305 bytes, more than 4194304";
+    let huge = put(&stage, MANIFEST, padded(text, (4 << 20) + 1));
+    ask(&stage, &huge, &owned_by("manifest")).expect("more is not read", 4, "limit reached: ");
+    let stated = format!("limit reached: configuration of the manifest {limit}");
     for (size, understated, code, words) in [
         (LIMIT, false, 0, "described"),
-        (LIMIT + 1, false, 1, stated),
+        (LIMIT + 1, false, 1, &*stated),
         (LIMIT + 1, true, 4, "limit reached: blob"),
     ] {
         let mut configuration = config(&stage, &padded(label.clone(), size));
@@ -187,6 +200,114 @@ fn documents_have_at_most_four_mebibytes() {
         let pulled = put(&stage, MANIFEST, manifest_text(&configuration, "null"));
         ask(&stage, &pulled, &owned_by("labels")).expect("configuration", code, words);
     }
+}
+
+/// Each document may be as large as it is. Together they would take all memory there is for fifty
+/// verifiers.
+#[test]
+fn documents_have_at_most_eight_mebibytes_together() {
+    const SIZE: usize = (2 << 20) - 4096;
+    let stage = Stage::default();
+    let words = "the documents to look at have more than 8388608 bytes together";
+    let entries: Vec<Value> = (0..5)
+        .map(|n| {
+            let label = json!({ "n": n, "config": { "Labels": { "owner": "a" } } }).to_string();
+            let configuration = config(&stage, &padded(label, SIZE));
+            let text = manifest_text(&configuration, r#"{"owner":"a"}"#);
+            listed(put(&stage, MANIFEST, text), here())
+        })
+        .collect();
+    for (count, code, words) in [(4, 0, "described"), (5, 1, words)] {
+        let pulled = index(&stage, &entries[..count], &json!(null));
+        ask(&stage, &pulled, &owned_by("manifest")).expect("small manifests", 0, "described");
+        stage.registry.clear_requests();
+        ask(&stage, &pulled, &owned_by("labels")).expect(&format!("{count}"), code, words);
+        assert_eq!(stage.registry.count_requests("GET", "/blobs/"), 4, "{count}");
+    }
+}
+
+#[test]
+fn what_failed_is_not_asked_for_again() {
+    let stage = Stage::default();
+    let configuration = config(&stage, "not JSON");
+    let malformed = put(&stage, MANIFEST, manifest_text(&configuration, "null"));
+    let lost = json!({ "mediaType": "x/y", "size": 2, "digest": Digest::sha256(b"lost") });
+    let missing = put(&stage, MANIFEST, manifest_text(&lost, "null"));
+    let rule = |n: usize| json!({ "annotation": format!("a{n}"), "from": "labels", "equals": "" });
+    let rules: Vec<Value> = (0..200).map(rule).collect();
+    for (pulled, code, words) in [
+        (missing, 4, "registry answered 404 for blob"),
+        (malformed, 1, "none of 200 alternatives holds; the first: configuration of the manifest"),
+    ] {
+        stage.registry.clear_requests();
+        ask(&stage, &pulled, &json!([{ "anyOf": rules }])).expect("either", code, words);
+        assert_eq!(stage.registry.requests().len(), 2, "{:?}", stage.registry.request_lines());
+    }
+}
+
+#[test]
+fn what_an_index_lists_beside_images_is_named_and_not_asked_for() {
+    let stage = Stage::default();
+    let good = listed(manifest(&stage, &json!({ "owner": "a" }), &json!(null)), here());
+    let other = "application/vnd.example.sbom+json";
+    let sbom = json!({ "mediaType": other, "size": 3, "digest": Digest::sha256(b"sbom") });
+    let words = format!("with media type \"{other}\"");
+    for (entry, code, words) in [
+        (sbom.clone(), 1, &*words),
+        (listed(sbom.clone(), here()), 1, &words),
+        (listed(sbom, attestation()), 0, "described"),
+    ] {
+        let pulled = index(&stage, &[good.clone(), entry], &json!(null));
+        stage.registry.clear_requests();
+        ask(&stage, &pulled, &owned_by("manifest")).expect("beside", code, words);
+        assert_eq!(stage.registry.requests().len(), 2 - usize::try_from(code).unwrap());
+    }
+}
+
+#[test]
+fn what_may_not_be_said_is_looked_for_where_builders_say_it() {
+    let stage = Stage::default();
+    let secret = json!({ "do-not-run": "secret" });
+    let pulled = index(&stage, &[listed(manifest(&stage, &secret, &secret), here())], &json!(null));
+    let absent = |from: &str| json!([{ "annotation": "do-not-run", "from": from, "absent": true }]);
+    for (from, code, words) in [
+        ("manifest", 1, "annotation \"do-not-run\" is set in manifest sha256:"),
+        ("labels", 1, "label \"do-not-run\" is set in manifest sha256:"),
+        ("index", 0, "described"),
+    ] {
+        let verdict = ask(&stage, &pulled, &absent(from));
+        verdict.expect(from, code, words);
+        assert!(!verdict.reason.contains("secret"), "{verdict:?}");
+    }
+    let nowhere = json!([{ "annotation": "do-not-run", "absent": true }]);
+    ask(&stage, &pulled, &nowhere).expect("nowhere", 3, "absent has no \"from\"");
+}
+
+/// A hundred expressions, each of which holds, but only after a look at every byte of sixteen values:
+/// minutes of work.
+#[test]
+fn what_takes_too_long_is_refused_unless_its_level_is_audit() {
+    let stage = Stage::default();
+    let value = "a".repeat(4096);
+    let number = |n: usize| {
+        let annotations = json!({ "x": value, "n": n.to_string() });
+        listed(manifest(&stage, &annotations, &json!(null)), here())
+    };
+    let pulled = index(&stage, &(0..16).map(number).collect::<Vec<_>>(), &json!(null));
+    let rule = json!({ "annotation": "x", "from": "manifest", "matches": "(?:a?){800}a*" });
+    let mut statement = asking(&stage, &json!(vec![rule; 100]));
+    let image = image(&stage, &pulled);
+    let mut call = |level: &str| {
+        statement["level"] = json!(level);
+        let outcome = stage.call_verifier("annotations-image-verifier", &image, &statement);
+        (Verdict::of(&outcome).unwrap(), outcome.stderr)
+    };
+    let (verdict, record) = call("strict");
+    verdict.expect("strict", 5, "no verdict within 8 s");
+    assert!(record.contains(" verdict=refuse exit=5 "), "{record}");
+    let (verdict, record) = call("audit");
+    verdict.expect("audit", 0, "audit only, would refuse: no verdict within 8 s");
+    assert!(record.contains(" audited_exit=5 verdict=audit exit=0 "), "{record}");
 }
 
 #[test]

@@ -140,7 +140,12 @@ fn each_matcher_allows_and_refuses() {
         (json!({ "version": ">=1.2, <2" }), "latest", 1, "\"latest\", no semantic version"),
         (json!({ "present": true }), "x", 0, ""),
         (json!({ "present": true }), " ", 1, "is blank"),
-        (json!({ "absent": true }), "", 1, "; statement \"owned\" asks for its absence; pull"),
+        (
+            json!({ "absent": true, "from": "manifest" }),
+            "secret",
+            1,
+            "annotation \"x\" is set in the manifest; statement \"owned\" asks for its absence; pull",
+        ),
     ] {
         let pulled = manifest(&stage, &json!({ "x": value }), &json!(null));
         let mut rule = matcher.clone();
