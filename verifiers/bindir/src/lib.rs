@@ -5,7 +5,7 @@
 //! ([docs/image-verification.md](https://github.com/containerd/containerd/blob/main/docs/image-verification.md)),
 //! takes exit code 0 for "allow" and anything else for "refuse", and kills what has not answered in
 //! ten seconds. [`answer()`] is the whole contract; a verifier brings a function from [`Request`] to
-//! [`Verdict`]. Whatever goes wrong on the way, a panic included, refuses.
+//! [`Verdict`](civ_policy::Verdict). Whatever goes wrong on the way, a panic included, refuses.
 //!
 //! | module | what it holds |
 //! |---|---|
