@@ -203,7 +203,7 @@ mod tests {
     /// Go's `encoding/json`, and so containerd, would take the one for the other.
     #[test]
     fn refuses_keys_that_others_read_as_fields() {
-        let entry = |more: &str| format!(r#"{},{more}}}"#, D.trim_end_matches('}'));
+        let entry = |more: &str| format!("{},{more}}}", D.trim_end_matches('}'));
         let index = |entry: &str, more: &str| {
             format!(r#"{{"schemaVersion":2,"manifests":[{entry}]{more}}}"#)
         };
@@ -279,10 +279,12 @@ mod tests {
                 "a".repeat(64)
             );
             parse(&document, OCI_INDEX).unwrap();
-            let keys: Vec<usize> = document.match_indices("\":").map(|(end, _)| end).collect();
-            let end = keys[which.index(keys.len())];
-            let start = document[..end].rfind('"').unwrap() + 1;
-            let respelt: String = document[start..end]
+            let pieces: Vec<&str> = document.split("\":").collect();
+            let at = which.index(pieces.len() - 1);
+            let (before, key) = pieces[at].rsplit_once('"').unwrap();
+            let before = pieces[..at].iter().copied().chain([before]).collect::<Vec<_>>().join("\":");
+            let after = pieces[at + 1..].join("\":");
+            let respelt: String = key
                 .chars()
                 .enumerate()
                 .map(|(at, letter)| match (letters >> (at % 64) & 1, letter) {
@@ -293,11 +295,13 @@ mod tests {
                     (_, letter) => letter.to_ascii_uppercase(),
                 })
                 .collect();
-            prop_assume!(respelt != document[start..end]);
-            let instead = format!("{}{respelt}{}", &document[..start], &document[end..]);
-            prop_assert!(parse(&instead, OCI_INDEX).is_err(), "{}", instead);
-            let beside = format!("{}{respelt}\":null,\"{}", &document[..start], &document[start..]);
-            prop_assert!(parse(&beside, OCI_INDEX).is_err(), "{}", beside);
+            prop_assume!(respelt != key);
+            let instead = format!("{before}\"{respelt}\":{after}");
+            let beside = format!("{before}\"{respelt}\":null,\"{key}\":{after}");
+            for text in [instead, beside] {
+                let refusal = parse(&text, OCI_INDEX).unwrap_err().to_string();
+                prop_assert!(refusal.contains(" by some "), "{}: {}", refusal, text);
+            }
         }
 
         #[test]

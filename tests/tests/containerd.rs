@@ -3,6 +3,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, thread};
 
+use civ_embedded_registry::Registry;
+use civ_embedded_registry::image::{Fixture as _, SmallImage};
 use civ_tests::{
     containerd::Containerd,
     cosign::{Cosign, KeyPair, Signing},
@@ -170,6 +172,50 @@ fn every_installed_verifier_must_agree() {
 
     assert_refused(&node, &unlisted.tag, "verifier digestion-image-verifier rejected");
     node.containerd.pull(&listed.tag).expect_success("signed and listed");
+}
+
+/// Go reads a key in any case, and the last of two counts: without a verifier, containerd pulls what
+/// another reader never saw.
+#[test]
+fn an_index_in_which_containerd_finds_another_manifest_is_refused() {
+    let (registry, containerd) = (Registry::start().unwrap(), Containerd::start());
+    let [good, evil] = ["good", "evil"].map(|owner| {
+        let made = SmallImage::new(owner, "linux/amd64").annotation("owner", owner);
+        let digest = made.seed_into(&registry, "team/app", owner).to_string();
+        let length = registry.manifest("team/app", &digest).unwrap().bytes.len();
+        json!({ "mediaType": image::MANIFEST, "digest": digest, "size": length,
+            "platform": { "os": "linux", "architecture": "amd64" } })
+    });
+    let index = |name: &str| {
+        let media_type = image::INDEX;
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{good}],"{name}":[{evil}]}}"#
+        );
+        let digest = registry.put_manifest("team/app", None, media_type, text);
+        format!("{}/team/app@{digest}", registry.host())
+    };
+    let references = ["Manifests", "manife\u{17f}ts"].map(index);
+    let took = |listed: &serde_json::Value| {
+        let path = format!("manifests/{}", listed["digest"].as_str().unwrap());
+        registry.count_requests("GET", &path) > 0
+    };
+    for reference in &references {
+        registry.clear_requests();
+        containerd.pull(reference).expect_success("nothing verifies");
+        assert!(took(&evil) && !took(&good), "{:?}", registry.request_lines());
+        containerd.ctr(["images", "rm", "--sync", reference]).expect_success("remove");
+    }
+
+    install(&containerd, "annotations-image-verifier");
+    let policy = json!({ "version": "1.0", "trustPolicies": [{ "name": "owned", "registryScopes": ["*"],
+        "rules": [{ "annotation": "owner", "from": "manifest", "equals": "good" }] }] });
+    containerd.set_policy("annotations", &policy.to_string());
+    for reference in &references {
+        let pull = containerd.pull(reference);
+        let reason = " is read as \"manifests\" by some";
+        assert!(!pull.success() && pull.stderr.contains(reason), "{reference}: {pull:#?}");
+        assert_eq!(containerd.images(), [""; 0]);
+    }
 }
 
 #[test]

@@ -250,7 +250,10 @@ fn a_document_that_is_not_valid_to_the_letter_refuses() {
             (replaced(version, r#""version":null"#), "invalid type"),
             (replaced(&format!(",{version}"), ""), "missing field `version`"),
             (replaced(version, &format!(r#"{version},"mode":"x""#)), "unknown field `mode`"),
-            (replaced(version, r#""Version":"1.0""#), "unknown field `Version`"),
+            (
+                replaced(version, r#""Version":"1.0""#),
+                r#"key "Version" is read as "version" by some"#,
+            ),
             (replaced(name, &format!(r#"{name},"note":"x""#)), "unknown field `note`"),
             (replaced(version, &format!("{version},{version}")), r#"duplicate key "version""#),
             (

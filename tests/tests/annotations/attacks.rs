@@ -96,6 +96,10 @@ fn a_document_that_two_readers_would_read_differently_is_not_read() {
         ("a number", text(r#"{"owner":"a","n":1}"#)),
         ("an index as well", text(r#"{"owner":"a"},"manifests":[]"#)),
         ("and more", text(r#"{"owner":"a"}"#) + "{}"),
+        ("for Go other annotations", text(r#"{"owner":"a"},"Annotations":{"owner":"b"}"#)),
+        ("for Go others yet", text(r#"{"owner":"a"},"annotation\u017f":null"#)),
+        ("for Go another type", text(r#"{"owner":"a"},"MediaType":"x""#)),
+        ("for Go an index as well", text(r#"{"owner":"a"},"Manifests":[]"#)),
     ] {
         let pulled = put(&stage, MANIFEST, document.clone());
         ask(&stage, &pulled, &owned_by("manifest")).expect(what, 1, "image unreadable: ");
@@ -106,6 +110,10 @@ fn a_document_that_two_readers_would_read_differently_is_not_read() {
         ("one label twice", r#"{"config":{"Labels":{"owner":"b","owner":"a"}}}"#),
         ("labels twice", r#"{"config":{"Labels":{},"Labels":{"owner":"a"}}}"#),
         ("config twice", r#"{"config":{},"config":{"Labels":{"owner":"a"}}}"#),
+        ("for Go other labels", r#"{"config":{"Labels":{"owner":"a"},"labels":{"owner":"b"}}}"#),
+        ("for Go others yet", r#"{"config":{"Labels":{"owner":"a"},"Label\u017f":null}}"#),
+        ("for Go another config", r#"{"config":{"Labels":{"owner":"a"}},"Config":{}}"#),
+        ("a struct as an array", r#"{"config":[{"owner":"a"}]}"#),
         ("a list", r#"{"config":{"Labels":{"owner":["a"]}}}"#),
         ("and more", r#"{"config":{"Labels":{"owner":"a"}}}{}"#),
         ("not JSON", "<!DOCTYPE html>"),
@@ -118,6 +126,40 @@ fn a_document_that_two_readers_would_read_differently_is_not_read() {
     for document in ["{}", r#"{"config":null}"#, r#"{"config":{"Labels":null}}"#] {
         let pulled = put(&stage, MANIFEST, manifest_text(&config(&stage, document), "null"));
         ask(&stage, &pulled, &owned_by("labels")).expect(document, 1, "label \"owner\" missing");
+    }
+}
+
+/// containerd is written in Go, which reads `Manifests` as `manifests`: the last one counts. Found by
+/// running what civ had not looked at.
+#[test]
+fn an_index_that_go_reads_differently_is_not_read() {
+    let stage = Stage::default();
+    let (yes, no) = (json!({ "owner": "a" }), json!({ "owner": "b" }));
+    let good = listed(manifest(&stage, &yes, &yes), here());
+    let bad = listed(manifest(&stage, &no, &no), here());
+    let entry = |more: &str| good.to_string().replace(r#""size":"#, &format!(r#"{more},"size":"#));
+    let platform = |more: &str| good.to_string().replace(r#""os":"#, &format!(r#"{more},"os":"#));
+    let digest = format!(r#""Digest":{}"#, bad["digest"]);
+    for (what, entries, more) in [
+        ("as it should be", good.to_string(), String::new()),
+        ("other manifests", good.to_string(), format!(r#","Manifests":[{bad}]"#)),
+        ("with a long s", good.to_string(), format!(",\"manife\u{17f}ts\":[{bad}]")),
+        ("escaped", good.to_string(), format!(r#","MANIFE\u017fTS":[{bad}]"#)),
+        ("first", good.to_string(), format!(r#","Manifests":[{good}]"#)),
+        ("another digest", format!("{good},{}", entry(&digest)), String::new()),
+        ("another platform", entry(r#""PLATFORM":{"os":"x","architecture":"y"}"#), String::new()),
+        ("another system", platform(r#""OS":"linux""#), String::new()),
+        ("another variant", platform(r#""vaRiant":"v9""#), String::new()),
+    ] {
+        let is_plain = what == "as it should be";
+        let document =
+            format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{entries}]{more}}}"#);
+        let pulled = put(&stage, INDEX, document);
+        for from in ["manifest", "labels"] {
+            let (code, words) =
+                if is_plain { (0, "described") } else { (1, " by some at line 1 column ") };
+            ask(&stage, &pulled, &owned_by(from)).expect(what, code, words);
+        }
     }
 }
 
