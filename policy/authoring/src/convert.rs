@@ -9,6 +9,7 @@
 //! | `cluster_image_policy` | sigstore policy-controller's `ClusterImagePolicy` (YAML) |
 //! | `containers_policy` | `policy.json` of podman, CRI-O and skopeo, containers-policy.json(5) |
 //! | `talos` | Talos' `ImageVerificationConfig` (YAML) |
+//! | `members` | the members of their objects, by type |
 //! | `plan` | the statements that come out, and what must not be among them |
 
 use std::fmt;
@@ -16,12 +17,14 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::yaml::{self, YamlError};
 use crate::{Document, DocumentError};
 use crate::{Kind, located};
 use plan::Plan;
 
 mod cluster_image_policy;
 mod containers_policy;
+mod members;
 mod plan;
 mod talos;
 
@@ -84,20 +87,19 @@ impl fmt::Display for NoteKind {
 
 /// Finds out whose policy `text` is.
 pub fn detect(text: &str) -> Option<Source> {
-    let has =
-        |document: &Json, kind: &str| document.get("kind").and_then(Json::as_str) == Some(kind);
-    let documents = documents(text).ok()?;
-    documents.iter().find_map(|document| {
-        if has(document, "ClusterImagePolicy") {
-            Some(Source::ClusterImagePolicy)
-        } else if has(document, "ImageVerificationConfig") {
-            Some(Source::Talos)
-        } else if document.get("default").is_some_and(Json::is_array) {
-            Some(Source::ContainersPolicy)
-        } else {
-            None
-        }
-    })
+    yaml::documents(text).ok()?.iter().find_map(source_of)
+}
+
+fn source_of(document: &Json) -> Option<Source> {
+    match document.get("kind").and_then(Json::as_str) {
+        Some("ClusterImagePolicy" | "ClusterImagePolicyList") => Some(Source::ClusterImagePolicy),
+        Some("List") => document.get("items")?.as_array()?.iter().find_map(source_of),
+        Some("ImageVerificationConfig") => Some(Source::Talos),
+        _ => document
+            .get("default")
+            .filter(|value| value.is_array())
+            .map(|_| Source::ContainersPolicy),
+    }
 }
 
 /// Converts a policy. `read_key` gives the contents of a key's file, of which only containers-policy.json
@@ -108,15 +110,15 @@ pub fn convert(
     read_key: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Converted, ConvertError> {
     let plan = match source {
-        Source::ClusterImagePolicy => cluster_image_policy::plan(&documents(text)?),
-        Source::Talos => talos::plan(&documents(text)?),
+        Source::ClusterImagePolicy => cluster_image_policy::plan(&yaml::documents(text)?)?,
+        Source::Talos => talos::plan(&yaml::documents(text)?)?,
         Source::ContainersPolicy => {
             // Strict as its own parser is: duplicate keys and trailing bytes refuse.
             located::parse(text)
                 .map_err(|error| ConvertError::Json { message: error.to_string() })?;
             let policy = serde_json::from_str(text)
                 .map_err(|error| ConvertError::Json { message: error.to_string() })?;
-            containers_policy::plan(&policy, read_key)
+            containers_policy::plan(&policy, read_key)?
         }
     };
     finish(plan)
@@ -132,26 +134,6 @@ fn finish(plan: Plan) -> Result<Converted, ConvertError> {
     let document = plan.document();
     Document::parse(Kind::Cosign, document.as_bytes())?;
     Ok(Converted { document, notes: plan.notes })
-}
-
-/// The documents of a YAML stream. JSON is YAML.
-fn documents(text: &str) -> Result<Vec<Json>, ConvertError> {
-    serde_saphyr::from_multiple(text)
-        .map_err(|error| ConvertError::Yaml { message: error.to_string() })
-}
-
-/// A member of `object` that is none of `known`: a rule that says more than is understood.
-fn unknown<'j>(object: &'j Json, known: &[&str]) -> Option<&'j str> {
-    let members = object.as_object()?.iter();
-    let stated = members.filter(|(_, value)| !value.is_null());
-    stated.map(|(name, _)| name.as_str()).find(|name| !known.contains(name))
-}
-
-/// The elements of an array at `pointer`, with their places; none if there is none.
-fn elements<'j>(object: &'j Json, pointer: &str) -> Vec<(String, &'j Json)> {
-    let name = pointer.trim_start_matches('/').replace('/', ".");
-    let array = object.pointer(pointer).and_then(Json::as_array).into_iter().flatten();
-    array.enumerate().map(|(index, value)| (format!("{name}[{index}]"), value)).collect()
 }
 
 /// Why there is no result.
@@ -183,10 +165,35 @@ pub enum ConvertError {
     /// The result would be refused.
     #[error("the verifier would refuse the result: {0}")]
     Result(#[from] DocumentError),
-    /// Not YAML.
-    #[error("not YAML: {message}")]
-    Yaml {
-        /// What is wrong with it.
-        message: String,
+    /// Two documents of which the tool takes one, or one document of something else.
+    #[error("{place} is {found}, and civ converts {expected}; give it that alone")]
+    Document {
+        /// Which it is.
+        place: String,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
     },
+    /// A member is of another type than the tool takes.
+    #[error("{place} is not {expected}")]
+    Type {
+        /// Where it is.
+        place: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// A rule for names that are spelt otherwise than civ spells them.
+    #[error(
+        "{place} is for {pattern:?}, whose registry civ spells otherwise, so that other rules would decide about its images; write the registry in lower case, without :443, and Docker Hub as the tool itself does"
+    )]
+    Spelling {
+        /// The rule.
+        place: String,
+        /// Its pattern.
+        pattern: String,
+    },
+    /// Not YAML.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
 }

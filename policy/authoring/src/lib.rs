@@ -16,6 +16,7 @@
 //! | [`mod@convert`] | other tools' policies as documents |
 //! | [`settings`] | documents as Bottlerocket's settings hold them |
 //! | [`located`] | JSON whose values know their places |
+//! | [`yaml`] | YAML of strangers |
 
 pub mod convert;
 pub mod digests;
@@ -28,6 +29,7 @@ pub mod located;
 mod place;
 pub mod schema;
 pub mod settings;
+pub mod yaml;
 
 pub use document::{Document, DocumentError};
 pub use explain::explain;

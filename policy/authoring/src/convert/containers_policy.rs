@@ -6,8 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use civ_policy::Scope;
 use serde_json::{Value as Json, json};
 
-use super::plan::{Demand, Images, Key, Plan, Precedence, Statement};
-use super::{NoteKind, unknown};
+use super::members::{any, check_object, object, objects, text, unknown};
+use super::plan::{Demand, Images, Key, Plan, Precedence, Statement, scope_spelt};
+use super::{ConvertError, NoteKind};
 
 /// What a list of requirements comes to.
 enum Outcome {
@@ -16,53 +17,60 @@ enum Outcome {
     Lost(String),
 }
 
-pub(super) fn plan(policy: &Json, read_key: &dyn Fn(&str) -> Option<String>) -> Plan {
+pub(super) fn plan(
+    policy: &Json,
+    read_key: &dyn Fn(&str) -> Option<String>,
+) -> Result<Plan, ConvertError> {
+    check_object(policy, "the policy")?;
     let mut plan = Plan::new(Precedence::Closest);
-    let docker = policy.pointer("/transports/docker");
-    let everything = docker.and_then(|docker| docker.get(""));
-    let (place, requirements) = match everything {
-        Some(requirements) => ("transports.docker.\"\"", Some(requirements)),
-        None => ("default", policy.get("default")),
+    let transports = object(policy, "", "transports")?.unwrap_or(&Json::Null);
+    let docker = object(transports, "transports", "docker")?.unwrap_or(&Json::Null);
+    let (place, requirements) = match any(docker, "") {
+        Some(_) => ("transports.docker.\"\"", objects(docker, "transports.docker", "")?),
+        None => ("default", objects(policy, "", "default")?),
     };
-    let mut rules = vec![(place.to_owned(), String::new(), requirements)];
-    for (scope, requirements) in docker.and_then(Json::as_object).into_iter().flatten() {
+    let mut rules = vec![(place.to_owned(), "", requirements)];
+    for scope in docker.as_object().into_iter().flatten().map(|(scope, _)| scope.as_str()) {
         if !scope.is_empty() {
             let place = format!("transports.docker.{scope:?}");
-            rules.push((place, scope.clone(), Some(requirements)));
+            let requirements = objects(docker, "transports.docker", scope)?;
+            rules.push((place, scope, requirements));
         }
     }
     for (turn, (place, scope, requirements)) in rules.into_iter().enumerate() {
-        let outcome = requirements.map_or_else(
-            || Outcome::Lost("it has no requirements".to_owned()),
-            |requirements| outcome_of(requirements, read_key),
-        );
-        add_rule(&mut plan, turn, &place, &scope, outcome);
+        let outcome = outcome_of(&requirements, read_key)?;
+        add_rule(&mut plan, turn, &place, scope, outcome);
     }
-    let transports = policy.get("transports").and_then(Json::as_object).into_iter().flatten();
-    for (transport, _) in transports.filter(|(transport, _)| *transport != "docker") {
-        let place = format!("transports.{transport}");
-        plan.note(NoteKind::Changed, &place, "left out: containerd pulls from registries only");
+    for (transport, _) in transports.as_object().into_iter().flatten() {
+        if transport != "docker" {
+            let place = format!("transports.{transport}");
+            plan.note(NoteKind::Changed, &place, "left out: containerd pulls from registries only");
+        }
     }
     if let Some(name) = unknown(policy, &["default", "transports"]) {
         plan.note(NoteKind::Lost, name, "civ does not know it");
     }
-    plan
+    Ok(plan)
 }
 
 fn add_rule(plan: &mut Plan, turn: usize, place: &str, text: &str, outcome: Outcome) {
+    let (wildcard, rest) = text.strip_prefix("*.").map_or(("", text), |rest| ("*.", rest));
+    if rest.contains('*') || (!wildcard.is_empty() && rest.contains('/')) {
+        let why =
+            "left out: it matches nothing there, where \"*.\" stands before a host's name alone";
+        return plan.note(NoteKind::Changed, place, why);
+    }
     let Some(scopes) = scopes_of(text) else {
-        // A tag or a digest: what is under it, the repository's own rule must not accept in its stead.
-        let prefix = text.split(['@', '*']).next().unwrap_or_default();
-        let prefix = match prefix.rsplit_once(':') {
-            Some((before, tag)) if !tag.contains('/') => before,
-            _ => prefix,
-        };
-        plan.refuse(place, turn, Images::Prefix(prefix.to_owned()));
+        // A tag, a digest, or a name that civ spells otherwise. What is under it, no other rule may
+        // accept in its stead, unless it accepts everything itself.
+        if !matches!(outcome, Outcome::Demand(Demand::Skip)) {
+            plan.refuse(place, turn, images_of(text));
+        }
         if !matches!(outcome, Outcome::Refuse) {
             plan.note(
                 NoteKind::Lost,
                 place,
-                "civ's scopes are repositories, without tag and digest",
+                "civ's scopes are repositories, spelt as images are, without tag and digest",
             );
         }
         return;
@@ -97,35 +105,59 @@ fn add_rule(plan: &mut Plan, turn: usize, place: &str, text: &str, outcome: Outc
     }
 }
 
+/// The images of a rule that is for a tag or a digest, or spelt as civ spells nothing.
+fn images_of(text: &str) -> Images {
+    let name = text.split('@').next().unwrap_or_default();
+    let name = match name.rsplit_once(':') {
+        Some((before, tag)) if before.contains('/') && !tag.contains('/') => before,
+        _ => name,
+    };
+    if name.contains('/') {
+        Images::of_pattern(name)
+    } else {
+        Images::of_pattern(&format!("{name}/"))
+    }
+}
+
 /// The scopes for a name and all below it.
 fn scopes_of(text: &str) -> Option<Vec<Scope>> {
     let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
     let texts = match path {
         None if text.is_empty() => vec!["*".to_owned()],
         None => vec![format!("{host}/**")],
-        Some(path) if path.contains([':', '@', '*']) => return None,
+        Some(path) if path.contains([':', '@']) => return None,
         Some(_) => vec![text.to_owned(), format!("{text}/**")],
     };
-    let scopes: Result<Vec<Scope>, _> = texts.iter().map(|text| text.parse()).collect();
     // `docker.io/openshift` is a namespace there and an official image here: the first would be
     // `docker.io/library/openshift`.
-    scopes.ok().map(|scopes| {
-        let is_same = |scope: &Scope| texts.contains(&scope.to_string());
-        scopes.into_iter().filter(is_same).collect()
-    })
+    let scopes: Vec<Scope> = texts.iter().filter_map(|text| scope_spelt(text)).collect();
+    (!scopes.is_empty()).then_some(scopes)
 }
 
-fn outcome_of(requirements: &Json, read_key: &dyn Fn(&str) -> Option<String>) -> Outcome {
-    let requirements = requirements.as_array().map(Vec::as_slice).unwrap_or_default();
-    let kind =
-        |requirement: &Json| requirement.get("type").and_then(Json::as_str).map(str::to_owned);
-    if requirements.iter().any(|one| kind(one).as_deref() == Some("reject")) {
-        return Outcome::Refuse;
+fn outcome_of(
+    requirements: &[(String, &Json)],
+    read_key: &dyn Fn(&str) -> Option<String>,
+) -> Result<Outcome, ConvertError> {
+    let mut real = Vec::new();
+    let mut rejects = false;
+    for (place, requirement) in requirements {
+        match text(requirement, place, "type")? {
+            Some("reject") => rejects = true,
+            Some("insecureAcceptAnything") => {}
+            _ => real.push(*requirement),
+        }
     }
-    let real: Vec<&Json> = requirements
-        .iter()
-        .filter(|one| kind(one).as_deref() != Some("insecureAcceptAnything"))
-        .collect();
+    if rejects {
+        return Ok(Outcome::Refuse);
+    }
+    Ok(outcome_of_signed(requirements, real, read_key))
+}
+
+fn outcome_of_signed(
+    requirements: &[(String, &Json)],
+    real: Vec<&Json>,
+    read_key: &dyn Fn(&str) -> Option<String>,
+) -> Outcome {
     if requirements.is_empty() {
         return Outcome::Lost("it has no requirements".to_owned());
     }

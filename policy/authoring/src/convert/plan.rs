@@ -1,5 +1,6 @@
 //! The statements that come out, and what must not be among them.
 
+use civ_oci::reference::{DOCKER_HUB, reads_as_host};
 use civ_policy::Scope;
 use serde::Serialize;
 
@@ -50,6 +51,13 @@ pub(super) enum Demand {
     },
 }
 
+impl Demand {
+    /// A signature by any one of `keys`, beside the image and for its name.
+    pub(super) fn signed_by(level: &'static str, keys: Vec<Key>) -> Self {
+        Self::Signatures { level, keys, threshold: 1, identity: None, signature_repository: None }
+    }
+}
+
 /// A key of civ's document.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +82,9 @@ pub(super) enum Images {
     Scope(Scope),
     /// Those whose names begin so. More than there are, if in doubt.
     Prefix(String),
+    /// Those of a pattern whose registry civ spells otherwise: the source tells them from others that
+    /// for civ are the same.
+    Misspelt(String),
 }
 
 impl Plan {
@@ -98,6 +109,15 @@ impl Plan {
         for statement in &self.statements {
             for scope in &statement.scopes {
                 for refused in &self.refused {
+                    if self.precedence == Precedence::All && refused.turn == statement.turn {
+                        continue;
+                    }
+                    if let Images::Misspelt(pattern) = &refused.images {
+                        return Some(ConvertError::Spelling {
+                            place: refused.place.clone(),
+                            pattern: pattern.clone(),
+                        });
+                    }
                     let is_meant = match (self.precedence, &refused.images) {
                         (Precedence::First, _) => statement.turn < refused.turn,
                         (Precedence::Closest, Images::Scope(other)) => scope.is_closer_than(other),
@@ -105,7 +125,7 @@ impl Plan {
                             scope.to_string().strip_suffix("/**") != Some(prefix.as_str())
                                 && literal(scope).len() > prefix.len()
                         }
-                        (Precedence::All, _) => refused.turn == statement.turn,
+                        (Precedence::All, _) | (Precedence::Closest, Images::Misspelt(_)) => false,
                     };
                     if !is_meant && refused.images.overlap(scope) {
                         return conflict(&refused.place, &statement.place);
@@ -160,7 +180,27 @@ impl Plan {
     }
 }
 
+/// The scope that is written `text`, letter for letter. The sources match names as text, so that one
+/// which civ would spell otherwise is for other images.
+pub(super) fn scope_spelt(text: &str) -> Option<Scope> {
+    text.parse().ok().filter(|scope: &Scope| scope.to_string() == text)
+}
+
 impl Images {
+    /// Those that a pattern may be for whose wildcards are `*`, and whose names begin with a registry.
+    pub(super) fn of_pattern(pattern: &str) -> Self {
+        let literal = pattern.split('*').next().unwrap_or_default();
+        let registry = literal.split_once('/').filter(|(host, _)| reads_as_host(host));
+        // Without a registry, what matches may begin with anything.
+        let Some((host, path)) = registry else { return Self::Prefix(String::new()) };
+        if scope_spelt(&format!("{host}/a/a")).is_none() {
+            return Self::Misspelt(pattern.to_owned());
+        }
+        // `docker.io/nginx` is `docker.io/library/nginx` as well.
+        let is_short = host == DOCKER_HUB && !path.contains('/');
+        Self::Prefix(if is_short { format!("{host}/") } else { literal.to_owned() })
+    }
+
     fn overlap(&self, scope: &Scope) -> bool {
         match self {
             Self::Scope(other) => other.overlaps(scope),
@@ -168,6 +208,7 @@ impl Images {
                 let literal = literal(scope);
                 literal.starts_with(prefix.as_str()) || prefix.starts_with(&literal)
             }
+            Self::Misspelt(_) => true,
         }
     }
 }

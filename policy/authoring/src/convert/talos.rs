@@ -5,17 +5,32 @@
 use civ_policy::Scope;
 use serde_json::Value as Json;
 
-use super::plan::{Demand, Images, Key, Plan, Precedence, Statement};
-use super::{NoteKind, elements, unknown};
+use super::members::{flag, object, objects, text, unknown};
+use super::plan::{Demand, Images, Key, Plan, Precedence, Statement, scope_spelt};
+use super::{ConvertError, NoteKind};
 
-pub(super) fn plan(documents: &[Json]) -> Plan {
+const KIND: &str = "ImageVerificationConfig";
+
+pub(super) fn plan(documents: &[Json]) -> Result<Plan, ConvertError> {
     let mut plan = Plan::new(Precedence::First);
-    let is_ours = |document: &&Json| {
-        document.get("kind").and_then(Json::as_str) == Some("ImageVerificationConfig")
+    let mut ours = documents
+        .iter()
+        .enumerate()
+        .filter(|(_, document)| document.get("kind").and_then(Json::as_str) == Some(KIND));
+    let rules = match ours.next() {
+        Some((_, document)) => objects(document, "", "rules")?,
+        None => Vec::new(),
     };
-    let rules = documents.iter().filter(is_ours).flat_map(|document| elements(document, "/rules"));
-    for (turn, (place, rule)) in rules.enumerate() {
-        add_rule(&mut plan, turn, &place, rule);
+    // Talos merges them: a later rule takes the place of an earlier one of the same pattern.
+    if let Some((index, _)) = ours.next() {
+        return Err(ConvertError::Document {
+            place: format!("document {}", index + 1),
+            found: format!("another {KIND}"),
+            expected: "one, into which Talos would merge it",
+        });
+    }
+    for (turn, (place, rule)) in rules.into_iter().enumerate() {
+        add_rule(&mut plan, turn, &place, rule)?;
     }
     plan.without_repeated_scopes();
     let is_for_all =
@@ -27,39 +42,63 @@ pub(super) fn plan(documents: &[Json]) -> Plan {
             "Talos accepts images that no rule matches, and civ refuses them; add a statement for \"*\" if that is meant",
         );
     }
-    plan
+    Ok(plan)
 }
 
-fn add_rule(plan: &mut Plan, turn: usize, place: &str, rule: &Json) {
-    let pattern = rule.get("image").and_then(Json::as_str).unwrap_or_default();
+fn add_rule(plan: &mut Plan, turn: usize, place: &str, rule: &Json) -> Result<(), ConvertError> {
+    let pattern = text(rule, place, "image")?.unwrap_or_default();
+    let (skip, deny) = (flag(rule, place, "skip")?, flag(rule, place, "deny")?);
+    let verify = flag(rule, place, "verify")?;
+    let keyless = object(rule, place, "keyless")?;
+    let public_key = object(rule, place, "publicKey")?;
+    let key_place = format!("{place}.publicKey");
+    let certificate = match public_key {
+        Some(public_key) => text(public_key, &key_place, "certificate")?,
+        None => None,
+    };
     let scope = scope_of(pattern);
     let images = || match scope_of(pattern) {
         Some(scope) => Images::Scope(scope),
-        None => Images::Prefix(pattern.split('*').next().unwrap_or_default().to_owned()),
+        None => Images::of_pattern(pattern),
     };
-    let lose = |plan: &mut Plan, message: String| {
+    let lose = |plan: &mut Plan, message: &str| {
         plan.refuse(place, turn, images());
         plan.note(NoteKind::Lost, place, format!("{message}; images of {pattern:?} are refused"));
+        Ok(())
     };
-    let is = |name: &str| rule.get(name).and_then(Json::as_bool) == Some(true);
-    let skips = is("skip") || rule.get("verify").and_then(Json::as_bool) == Some(false);
-    if let Some(name) = unknown(rule, &["image", "skip", "verify", "deny", "keyless", "publicKey"])
-    {
-        return lose(plan, format!("civ does not know {name:?}"));
+    let known = ["image", "skip", "verify", "deny", "keyless", "publicKey"];
+    let unknown = unknown(rule, &known)
+        .or_else(|| unknown(public_key.unwrap_or(&Json::Null), &["certificate"]));
+    if let Some(name) = unknown {
+        return lose(plan, &format!("civ does not know {name:?}"));
     }
-    if is("deny") {
-        return plan.refuse(place, turn, images());
+    if deny == Some(true) {
+        plan.refuse(place, turn, images());
+        return Ok(());
     }
+    let skips = skip == Some(true) || verify == Some(false);
     let Some(scope) = scope else {
-        return lose(plan, "civ's wildcards stand for whole parts of a name".to_owned());
+        let why = "civ's wildcards stand for whole parts of a name, and its scopes name a registry as images do";
+        if skips {
+            // Later rules ask more of its images than it does, or as little.
+            plan.note(
+                NoteKind::Lost,
+                place,
+                format!(
+                    "{why}; images of {pattern:?} are refused, unless another rule is for them"
+                ),
+            );
+            return Ok(());
+        }
+        return lose(plan, why);
     };
     let demand = if skips {
         Demand::Skip
-    } else if rule.get("keyless").is_some() {
-        return lose(plan, "civ knows no keyless signatures".to_owned());
-    } else if let Some(key) = rule.pointer("/publicKey/certificate").and_then(Json::as_str) {
+    } else if keyless.is_some() {
+        return lose(plan, "civ knows no keyless signatures");
+    } else if let Some(key) = certificate {
         if key.contains("BEGIN CERTIFICATE") {
-            return lose(plan, "publicKey is a certificate, and civ takes public keys".to_owned());
+            return lose(plan, "publicKey is a certificate, and civ takes public keys");
         }
         plan.note(
             NoteKind::Changed,
@@ -68,18 +107,9 @@ fn add_rule(plan: &mut Plan, turn: usize, place: &str, rule: &Json) {
         );
         let key =
             Key { name: "key".to_owned(), kms: None, pem: Some(format!("{}\n", key.trim_end())) };
-        Demand::Signatures {
-            level: "strict",
-            keys: vec![key],
-            threshold: 1,
-            identity: None,
-            signature_repository: None,
-        }
+        Demand::signed_by("strict", vec![key])
     } else {
-        return lose(
-            plan,
-            "it says neither skip nor deny nor whose signatures it wants".to_owned(),
-        );
+        return lose(plan, "it says neither skip nor deny nor whose signatures it wants");
     };
     plan.statements.push(Statement {
         place: place.to_owned(),
@@ -88,6 +118,7 @@ fn add_rule(plan: &mut Plan, turn: usize, place: &str, rule: &Json) {
         scopes: vec![scope],
         demand,
     });
+    Ok(())
 }
 
 /// The scope that a pattern is: all images, one repository, or all below a name.
@@ -100,7 +131,5 @@ fn scope_of(pattern: &str) -> Option<Scope> {
         None if !pattern.contains('*') => pattern.to_owned(),
         _ => return None,
     };
-    // Talos matches names in full, which begin with a registry.
-    let host = scope.split('/').next().unwrap_or_default();
-    civ_oci::reference::reads_as_host(host).then(|| scope.parse().ok())?
+    scope_spelt(&scope)
 }

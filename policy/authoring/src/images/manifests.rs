@@ -1,11 +1,11 @@
-//! Kubernetes manifests and lock files. Both are YAML of strangers: what is nested deeply, says a key
-//! twice or grows by aliases is refused by the parser's budget.
+//! Kubernetes manifests and lock files. Both are YAML of strangers.
 
 use civ_oci::text::one_line;
 use civ_oci::{Reference, Tag};
 use serde_json::{Map, Value};
 
 use super::{FoundImage, ImagesError, SHOWN_MAX, push};
+use crate::yaml;
 
 /// The version of the lock file that imgpkg writes
 /// ([ImagesLock](https://carvel.dev/imgpkg/docs/latest/resources/#imageslock)).
@@ -16,21 +16,8 @@ const KBLD_NAME: &str = "kbld.carvel.dev/id";
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 /// The tag that Kubernetes means where none is written.
 const DEFAULT_TAG: &str = "latest";
-/// More documents than any chart renders.
-const DOCUMENTS_MAX: usize = 10_000;
-/// The most nodes that a file may have.
-const NODES_MAX: usize = 1_000_000;
-/// The most nodes that aliases may add.
-const REPLAYED_MAX: usize = 100_000;
-
 pub(super) fn read(text: &str) -> Result<Vec<FoundImage>, ImagesError> {
-    let mut options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_documents: DOCUMENTS_MAX, max_depth: 64, max_nodes: NODES_MAX, max_events: 2 * NODES_MAX },
-        with_snippet: false,
-    };
-    options.alias_limits.max_total_replayed_events = REPLAYED_MAX;
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| ImagesError::Yaml { problem: one_line(&error.to_string(), SHOWN_MAX) })?;
+    let documents = yaml::documents(text)?;
     let mut images = Vec::new();
     for (document, value) in (1..).zip(&documents) {
         let (Some(version), Some(kind)) = (text_of(value, "apiVersion"), text_of(value, "kind"))

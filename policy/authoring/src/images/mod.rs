@@ -12,6 +12,8 @@
 use civ_oci::text::one_line;
 use civ_oci::{Reference, ReferenceError};
 
+use crate::yaml::YamlError;
+
 mod manifests;
 
 /// The largest file that is read, in bytes.
@@ -135,12 +137,9 @@ pub enum ImagesError {
         /// Its `apiVersion`, shortened.
         version: String,
     },
-    /// No YAML, or more of it than civ reads: deep nesting, duplicate keys, aliases that multiply.
-    #[error("not YAML that civ reads: {problem}")]
-    Yaml {
-        /// The parser's words, on one line.
-        problem: String,
-    },
+    /// No YAML, or more of it than civ reads.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
 }
 
 #[cfg(test)]

@@ -80,6 +80,85 @@ fn talos_rules_whose_order_decides_are_not_reordered() {
     assert_eq!(statements(&repeated)[0].2, "strict");
 }
 
+#[test]
+fn talos_patterns_that_civ_spells_otherwise_are_no_scopes() {
+    let skip = |pattern: &str| json!({ "image": pattern, "skip": true });
+    let deny = |pattern: &str| json!({ "image": pattern, "deny": true });
+    for pattern in [
+        "docker.io/nginx",
+        "registry-1.docker.io/*",
+        "index.docker.io/library/*",
+        "GHCR.IO/*",
+        "ghcr.io:443/*",
+        "nginx",
+        "team/*",
+    ] {
+        let converted = talos(&json!([skip(pattern), key("quay.io/*")])).unwrap();
+        assert_eq!((statements(&converted).len(), lost(&converted)), (1, 1), "{pattern}");
+        // What is denied by another name would be accepted by this one.
+        if pattern != "docker.io/nginx" {
+            let denied = talos(&json!([deny(pattern), skip("ghcr.io/*")]));
+            assert!(denied.is_err(), "{pattern}: {denied:?}");
+        }
+    }
+    let denied = talos(&json!([deny("docker.io/nginx"), skip("docker.io/library/*")]));
+    assert!(matches!(denied, Err(ConvertError::Conflict { .. })));
+    let spelt = talos(&json!([skip("ghcr.io/*"), deny("GHCR.IO/*")]));
+    assert!(matches!(spelt, Err(ConvertError::Spelling { .. })));
+}
+
+#[test]
+fn members_of_another_type_are_no_members_that_are_absent() {
+    for rule in [
+        json!({ "image": "ghcr.io/*", "skip": true, "deny": "true" }),
+        json!({ "image": "ghcr.io/*", "skip": "true" }),
+        json!({ "image": ["ghcr.io/*"], "skip": true }),
+        json!({ "image": "ghcr.io/*", "publicKey": P256 }),
+        json!({ "image": "ghcr.io/*", "keyless": true, "skip": true }),
+        json!("ghcr.io/*"),
+    ] {
+        let result = talos(&json!([rule]));
+        assert!(matches!(result, Err(ConvertError::Type { .. })), "{rule}: {result:?}");
+    }
+    assert!(matches!(talos(&json!({ "a": key("ghcr.io/*") })), Err(ConvertError::Type { .. })));
+    let authority = json!({ "key": { "data": P256 }, "ctlog": {} });
+    let images = json!([{ "glob": "ghcr.io/**" }]);
+    for spec in [
+        json!({ "images": { "glob": "ghcr.io/**" }, "authorities": [authority] }),
+        json!({ "images": [{ "glob": ["ghcr.io/**"] }], "authorities": [authority] }),
+        json!({ "images": images, "authorities": authority }),
+        json!({ "images": images, "authorities": [authority], "match": { "resource": "pods" } }),
+        json!({ "images": images, "authorities": [authority], "mode": 1 }),
+        json!({ "images": images, "authorities": [{ "key": { "data": P256 }, "ctlog": {}, "source": {} }] }),
+    ] {
+        let result = run(Source::ClusterImagePolicy, &image_policy(&spec));
+        assert!(matches!(result, Err(ConvertError::Type { .. })), "{spec}: {result:?}");
+    }
+    let accept = json!([{ "type": "insecureAcceptAnything" }]);
+    for policy in [
+        json!({ "default": accept, "transports": { "docker": [] } }),
+        json!({ "default": accept, "transports": [] }),
+        json!({ "default": accept, "transports": { "docker": { "ghcr.io": { "type": "reject" } } } }),
+        json!({ "default": accept, "transports": { "docker": { "ghcr.io": ["reject"] } } }),
+        json!({ "default": [{ "type": ["reject"] }] }),
+    ] {
+        let result = run(Source::ContainersPolicy, &policy);
+        assert!(matches!(result, Err(ConvertError::Type { .. })), "{policy}: {result:?}");
+    }
+}
+
+#[test]
+fn a_second_document_of_talos_is_not_put_behind_the_first() {
+    let document = |rule: Value| json!({ "apiVersion": "v1alpha1", "kind": "ImageVerificationConfig", "rules": [rule] });
+    let skip = json!({ "image": "ghcr.io/*", "skip": true });
+    let (first, second) = (document(skip), document(key("ghcr.io/*")));
+    let both = convert(Source::Talos, &format!("{first}\n---\n{second}"), &|_| None);
+    assert!(matches!(both, Err(ConvertError::Document { .. })), "{both:?}");
+    // A machine's configuration has documents of other kinds.
+    let other = json!({ "apiVersion": "v1alpha1", "kind": "HostnameConfig" });
+    assert!(convert(Source::Talos, &format!("{other}\n---\n{second}"), &|_| None).is_ok());
+}
+
 fn containers(default: &Value, docker: &Value) -> Result<Converted, ConvertError> {
     run(
         Source::ContainersPolicy,
@@ -191,6 +270,26 @@ fn rules_for_a_tag_do_not_become_rules_for_a_repository() {
     assert!(containers(&reject, &json!({ "*.r.example": [signed("matchRepository")] })).is_ok());
 }
 
+#[test]
+fn scopes_that_civ_spells_otherwise_do_not_vanish() {
+    let accept = json!([{ "type": "insecureAcceptAnything" }]);
+    let reject = json!([{ "type": "reject" }]);
+    for scope in ["ghcr.io:443", "GHCR.IO", "GHCR.IO/a:1", "registry-1.docker.io", "r.example/a:1"]
+    {
+        let blocked = containers(&accept, &json!({ scope: reject }));
+        assert!(blocked.is_err(), "{scope}: {blocked:?}");
+    }
+    let lost_one =
+        containers(&reject, &json!({ "ghcr.io:443": accept, "r.example": accept })).unwrap();
+    assert_eq!((statements(&lost_one).len(), lost(&lost_one)), (1, 1));
+    for never in ["*.example.com/foo", "foo.*.com", "*.*.com", "r.example/a*"] {
+        let converted =
+            containers(&reject, &json!({ never: accept, "r.example": accept })).unwrap();
+        assert_eq!(statements(&converted)[0].1, json!(["r.example/**"]), "{never}");
+        assert_eq!(statements(&converted).len(), 1, "{never}");
+    }
+}
+
 fn image_policy(spec: &Value) -> Value {
     json!({ "apiVersion": "policy.sigstore.dev/v1beta1", "kind": "ClusterImagePolicy", "metadata": { "name": "p" }, "spec": spec })
 }
@@ -270,6 +369,9 @@ fn image_policies_that_must_both_hold_are_not_put_side_by_side() {
         ("ghcr.io/a/**", key(P384), false),
         ("**", key(P384), false),
         ("ghcr.io/a*", key(P384), false),
+        ("GHCR.IO/**", key(P384), false),
+        ("team/app*", key(P384), false),
+        ("ghcr.io:443/**", key(P384), false),
         ("ghcr.io/a/**", keyless.clone(), false),
         ("quay.io/**", keyless, true),
     ] {
@@ -277,4 +379,43 @@ fn image_policies_that_must_both_hold_are_not_put_side_by_side() {
         let result = run(policy("a", scope, &key(P256)), policy("b", glob, &authority));
         assert_eq!(result.is_ok(), converts, "{glob} {authority}: {result:?}");
     }
+}
+
+#[test]
+fn image_policies_compare_names_as_they_are_written_too() {
+    let policy = |glob: &str, pem: &str| {
+        image_policy(
+            &json!({ "images": [{ "glob": glob }], "authorities": [{ "key": { "data": pem }, "ctlog": {} }] }),
+        )
+    };
+    let run = |documents: &[Value]| {
+        let text: Vec<String> = documents.iter().map(ToString::to_string).collect();
+        convert(Source::ClusterImagePolicy, &text.join("\n---\n"), &|_| None)
+    };
+    // Both are for nginx.
+    let both = run(&[policy("*", P256), policy("nginx*", P384)]);
+    assert!(matches!(both, Err(ConvertError::Conflict { .. })), "{both:?}");
+    for glob in ["ghcr.io/team/app", "ghcr.io/team/app:1", "docker.io/library/*", "team/**"] {
+        let alone = run(&[policy(glob, P256)]);
+        assert!(matches!(alone, Err(ConvertError::Nothing { .. })), "{glob}: {alone:?}");
+    }
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [policy("ghcr.io/**", P256), policy("quay.io/**", P384)] });
+    assert_eq!(detect(&list.to_string()), Some(Source::ClusterImagePolicy));
+    assert_eq!(statements(&run(&[Value::Null, list.clone()]).unwrap()).len(), 2);
+    let overlapping = json!({ "kind": "List", "items": [policy("ghcr.io/a/**", P384)] });
+    assert!(run(&[list.clone(), overlapping]).is_err());
+    for other in [json!({ "apiVersion": "v1", "kind": "ConfigMap" }), json!({ "a": 1 })] {
+        let result = run(&[list.clone(), other]);
+        assert!(matches!(result, Err(ConvertError::Document { .. })), "{result:?}");
+    }
+}
+
+#[test]
+fn one_key_of_two_authorities_is_written_once() {
+    let authority = json!({ "key": { "data": P256 }, "ctlog": {} });
+    let spec =
+        json!({ "images": [{ "glob": "ghcr.io/**" }], "authorities": [authority, authority] });
+    let converted = run(Source::ClusterImagePolicy, &image_policy(&spec)).unwrap();
+    let document: Value = serde_json::from_str(&converted.document).unwrap();
+    assert_eq!(document["trustPolicies"][0]["keys"].as_array().unwrap().len(), 1);
 }
