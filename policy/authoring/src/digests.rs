@@ -9,10 +9,6 @@ use civ_policy::digestion::{NAME_MAX, Policy};
 use civ_policy::file::POLICY_MAX;
 use serde::Serialize;
 
-/// The user data that an EC2 instance takes, in bytes: all settings of a node, a policy in base64
-/// among them.
-pub const USER_DATA_MAX: usize = 16 << 10;
-
 /// An image whose digest is to be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResolvedImage {

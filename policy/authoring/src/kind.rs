@@ -45,7 +45,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind that a document looks like, as far as it is JSON: the first that it has a member of.
+    /// The kind that a document looks like, as far as it is JSON: the one of which it has most members.
     /// `None` for one that could be of several kinds, such as a document that only skips.
     pub fn of_document(bytes: &[u8]) -> Option<Self> {
         let document: Value = serde_json::from_slice(bytes).ok()?;
@@ -53,7 +53,11 @@ impl Kind {
         let places: Vec<&Value> =
             [&document].into_iter().chain(statements.into_iter().flatten()).collect();
         let has = |member: &str| places.iter().any(|place| place.get(member).is_some());
-        MARKS.iter().find(|(_, marks)| marks.iter().any(|mark| has(mark))).map(|(kind, _)| *kind)
+        let count = |marks: &[&str]| marks.iter().filter(|mark| has(mark)).count();
+        let most = MARKS.iter().map(|(_, marks)| count(marks)).max().filter(|most| *most > 0)?;
+        let mut likely = MARKS.iter().filter(|(_, marks)| count(marks) == most);
+        let (kind, _) = likely.next()?;
+        likely.next().is_none().then_some(*kind)
     }
 }
 
@@ -75,6 +79,8 @@ mod tests {
             (r#"{"trustPolicies":[{"name":"a"},{"keys":[]}]}"#, Some(Kind::Cosign)),
             (r#"{"trustPolicies":[{"trustStores":["ca:x"]}]}"#, Some(Kind::Notation)),
             (r#"{"trustPolicies":[{"rules":[]}]}"#, Some(Kind::Annotations)),
+            (r#"{"trustPolicies":[{"keys":[],"annotations":{},"images":[]}]}"#, Some(Kind::Cosign)),
+            (r#"{"trustPolicies":[{"keys":[]},{"rules":[]}]}"#, None),
             (r#"{"trustPolicies":[{"name":"a"}]}"#, None),
             (r#"{"trustPolicies":{}}"#, None),
             ("[]", None),

@@ -30,15 +30,11 @@ mod scopes;
 mod shape;
 mod together;
 
-/// What EC2 takes as user data, in bytes, before base64 of the whole. Bottlerocket accepts it
-/// compressed with gzip, too.
-pub const USER_DATA_MAX: usize = 16 * 1024;
-
 /// A document as it is written, to be judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Written<'a> {
-    /// The verifier that it is for.
-    pub kind: Kind,
+    /// The verifier that it is for; `None` if nobody knows, which is an error.
+    pub kind: Option<Kind>,
     /// Its bytes.
     pub bytes: &'a [u8],
 }
@@ -121,6 +117,11 @@ fn one<'a>(document: &Written<'a>, now: UtcTime) -> Findings<'a> {
             return findings;
         }
     }
+    if findings.text.starts_with('\u{feff}') {
+        let message = "begins with a byte order mark; save it without";
+        findings.add(Severity::Error, "bad-json", 0, message);
+        return findings;
+    }
     let root = match located::parse(findings.text) {
         Ok(root) => root,
         Err(error) => {
@@ -131,18 +132,23 @@ fn one<'a>(document: &Written<'a>, now: UtcTime) -> Findings<'a> {
             return findings;
         }
     };
-    refused::add(&mut findings, &root);
+    let Some(kind) = document.kind else {
+        let message = "it could be for any verifier; say which with --kind, or put it into NAME/trustpolicy.json";
+        findings.add(Severity::Error, "unknown-kind", root.place.start, message);
+        return findings;
+    };
+    refused::add(&mut findings, kind, &root);
     let is_form = |finding: &Finding| matches!(finding.code, "bad-form" | "other-kind");
     if !findings.found.iter().any(is_form) {
-        warn(&mut findings, &root, now);
+        warn(&mut findings, kind, &root, now);
     }
     findings.root = Some(root);
     findings
 }
 
-fn warn(findings: &mut Findings<'_>, root: &Node, now: UtcTime) {
-    scopes::add(findings, root);
-    match findings.kind {
+fn warn(findings: &mut Findings<'_>, kind: Kind, root: &Node, now: UtcTime) {
+    scopes::add(findings, kind, root);
+    match kind {
         Kind::Cosign => cosign::add(findings, root, now),
         Kind::Digestion => digestion::add(findings, root),
         Kind::Notation => notation::add(findings, root),
@@ -159,7 +165,7 @@ fn without_place(error: &civ_oci::strict_json::JsonError) -> String {
 
 /// A document, and what has been found about it so far.
 struct Findings<'a> {
-    kind: Kind,
+    kind: Option<Kind>,
     text: &'a str,
     length: usize,
     /// The document, unless it is no JSON.

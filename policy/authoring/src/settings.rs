@@ -20,3 +20,7 @@ pub use plugin::{PluginName, PluginNameError};
 
 /// What Bottlerocket calls the settings of image verifiers.
 const PLUGINS: &str = "image-verifier-plugins";
+
+/// What EC2 takes as user data, in bytes, before base64 of the whole: all settings of a node. Bottlerocket
+/// accepts it compressed with gzip, too.
+pub const USER_DATA_MAX: usize = 16 * 1024;

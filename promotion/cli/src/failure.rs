@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Internal = 70,
     /// Stopped by the user.
     Interrupted = 130,
+    /// Nobody reads the result: the code of a process that SIGPIPE has ended.
+    Closed = 141,
 }
 
 impl From<Exit> for ExitCode {
@@ -63,6 +65,11 @@ impl Failure {
         self
     }
 
+    /// What failed, without what to do about it.
+    pub(crate) fn fact(&self) -> &str {
+        &self.fact
+    }
+
     /// How the process is to end.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
@@ -70,6 +77,9 @@ impl Failure {
 
     /// Prints the line. Nothing can be done if that fails too.
     pub(crate) fn report(self) -> ExitCode {
+        if self.exit == Exit::Closed {
+            return self.exit.into();
+        }
         let mut line = self.fact;
         if let Some(hint) = self.hint {
             line.push_str("; ");
@@ -104,7 +114,11 @@ impl From<Error> for Failure {
 /// stdout is gone, or full.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::new(Exit::Internal, format_args!("cannot write the result: {error}"))
+        let exit = match error.kind() {
+            io::ErrorKind::BrokenPipe => Exit::Closed,
+            _ => Exit::Internal,
+        };
+        Self::new(exit, format_args!("cannot write the result: {error}"))
     }
 }
 

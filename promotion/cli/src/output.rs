@@ -1,10 +1,16 @@
 //! What goes to stdout: lines for people, or one JSON document for programs.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
+use civ_oci::text::one_line;
 use clap::ValueEnum;
 use serde::Serialize;
+
+/// The longest line that is printed, in bytes: reports hold text of strangers.
+const LINE_MAX: usize = 4_096;
+/// The longest remark, in bytes.
+const REMARK_MAX: usize = 1_000;
 
 /// The form of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,7 +21,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints `result` as JSON, or else as its `lines`.
+/// Prints `result` as JSON, or else as its `lines`, of which none breaks or controls a terminal.
 pub(crate) fn print(
     format: Format,
     result: &impl Serialize,
@@ -28,17 +34,33 @@ pub(crate) fn print(
         }
         Format::Text => {
             for line in lines() {
-                writeln!(out, "{line}")?;
+                writeln!(out, "{}", one_line(&line, LINE_MAX))?;
             }
         }
     }
     out.flush()
 }
 
+/// Prints a document for a program to read, byte for byte.
+pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Prints a remark, one line, beside the result: on stderr.
+pub(crate) fn remark(line: impl Display) -> io::Result<()> {
+    writeln!(io::stderr().lock(), "civ: {}", one_line(&line.to_string(), REMARK_MAX))
+}
+
 /// Indented JSON in which all that is not ASCII, or controls a terminal, is escaped: reports hold text of
 /// strangers, and end up on terminals as well.
 fn to_ascii_json(result: &impl Serialize) -> serde_json::Result<String> {
-    let json = serde_json::to_string_pretty(result)?;
+    Ok(ascii_json(&serde_json::to_string_pretty(result)?))
+}
+
+/// JSON that means what `json` means, with only ASCII in it that controls nothing.
+pub(crate) fn ascii_json(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     let mut units = [0; 2];
     for character in json.chars() {
@@ -52,7 +74,7 @@ fn to_ascii_json(result: &impl Serialize) -> serde_json::Result<String> {
             }
         }
     }
-    Ok(ascii)
+    ascii
 }
 
 /// A number of bytes for people: `12.3 MB`.

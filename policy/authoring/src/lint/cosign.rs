@@ -105,7 +105,8 @@ fn check_validity(
         Some(Value::Number(text)) => text.parse().unwrap_or(1),
         _ => 1,
     };
-    if !keys.is_empty() && counting < threshold {
+    // More than there are is the verifier's to refuse.
+    if threshold <= keys.len() && counting < threshold {
         let name = statement.name;
         findings.warn(
             "too-few-keys-now",

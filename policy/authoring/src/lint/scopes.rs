@@ -6,9 +6,21 @@ use super::{Findings, Statement, statements};
 use crate::Kind;
 use crate::located::Node;
 
-/// Registries in which anybody may have a repository.
-const OPEN_TO_ALL: [&str; 5] =
-    ["docker.io/**", "ghcr.io/**", "public.ecr.aws/**", "quay.io/**", "registry.gitlab.com/**"];
+/// Registries in which anybody may have a repository, each with the repositories of somebody whom
+/// nobody knows.
+const STRANGERS: [(&str, &str); 11] = [
+    ("docker.io", "docker.io/stranger0/**"),
+    ("gcr.io", "gcr.io/stranger0/**"),
+    ("gcr.io", "*.gcr.io/stranger0/**"),
+    ("ghcr.io", "ghcr.io/stranger0/**"),
+    ("pkg.dev", "*.pkg.dev/stranger0/**"),
+    ("public.ecr.aws", "public.ecr.aws/stranger0/**"),
+    ("quay.io", "quay.io/stranger0/**"),
+    ("registry.gitlab.com", "registry.gitlab.com/stranger0/**"),
+    ("Amazon ECR", "000000000000.dkr.ecr.*.amazonaws.com/**"),
+    ("Amazon ECR", "000000000000.dkr.ecr.*.amazonaws.com.cn/**"),
+    ("Azure", "stranger0.azurecr.io/**"),
+];
 
 /// A scope, and whose it is.
 struct Stated<'n> {
@@ -17,13 +29,13 @@ struct Stated<'n> {
     node: &'n Node,
 }
 
-pub(super) fn add(findings: &mut Findings<'_>, root: &Node) {
+pub(super) fn add(findings: &mut Findings<'_>, kind: Kind, root: &Node) {
     let statements = statements(root);
     for statement in &statements {
         check_everything(findings, statement);
     }
     // The Notary Project's scopes have no wildcards.
-    if findings.kind != Kind::Notation {
+    if kind != Kind::Notation {
         let stated = stated(&statements);
         check_open_to_all(findings, &statements, &stated);
         check_redundant(findings, &stated);
@@ -71,15 +83,15 @@ fn check_open_to_all(
 ) {
     for Stated { statement, scope, node } in stated {
         let skips = statements.get(*statement).is_some_and(|statement| statement.level == "skip");
-        let open = OPEN_TO_ALL.into_iter().find(|open| {
-            scope.to_string() != "*" && open.parse::<Scope>().is_ok_and(|open| scope.covers(&open))
+        let open = STRANGERS.into_iter().find(|(_, stranger)| {
+            scope.to_string() != "*"
+                && stranger.parse::<Scope>().is_ok_and(|stranger| scope.overlaps(&stranger))
         });
-        if let (true, Some(open)) = (skips, open) {
-            let registry = open.trim_end_matches("/**");
+        if let (true, Some((registry, _))) = (skips, open) {
             findings.warn(
                 "skip-open-registry",
                 node,
-                format_args!("everybody may push to some repository of {registry}, and {scope} skips them all; name the repositories or organisations to skip"),
+                format_args!("everybody may push to some repository of {registry}, and {scope} skips them all; name the repositories, organisations or accounts to skip"),
             );
         }
     }

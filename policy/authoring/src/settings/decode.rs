@@ -2,9 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use civ_oci::strict_json::{self, JsonError};
 use serde_json::Value as Json;
 
 use super::{PLUGINS, PluginName, PluginNameError};
+use crate::yaml::{self, YamlError};
+
+/// How what gzip has compressed begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The members that hold a document.
 const TRUST_POLICY: [&str; 2] = ["trustpolicy", "trust-policy"];
@@ -16,25 +21,24 @@ pub struct Decoded {
     pub plugin: Option<PluginName>,
     /// The document, byte for byte.
     pub document: Vec<u8>,
+    /// The setting that it was in, if that is `NAME-trustpolicy`: Bottlerocket's documentation shows it
+    /// so, and Bottlerocket refuses it.
+    pub refused_setting: Option<String>,
 }
 
-/// Reads the documents from `text`: base64, the output of `apiclient get`, TOML or Karpenter user data,
-/// or an `apiclient set` command. At least one; each plugin once.
-pub fn decode(text: &str) -> Result<Vec<Decoded>, DecodeError> {
-    let trimmed = text.trim();
-    let found = if trimmed.starts_with('{') {
-        let settings: Json = serde_json::from_str(trimmed).map_err(DecodeError::Json)?;
-        of_settings(&settings)?
-    } else if trimmed.starts_with("apiclient ") {
-        of_command(trimmed)?
-    } else if is_yaml(trimmed) {
-        of_settings(&toml_settings(&user_data(trimmed)?)?)?
-    } else if trimmed.contains('[') || trimmed.contains(" = ") {
-        of_settings(&toml_settings(trimmed)?)?
-    } else {
-        // A text file ends in a newline that is none of the setting's.
-        let base64 = text.strip_suffix('\n').unwrap_or(text);
-        vec![Decoded { plugin: None, document: document_of(base64, None)? }]
+/// Reads the documents from settings: base64, the output of `apiclient get`, TOML or Karpenter user
+/// data, base64 of user data as EC2 gives it, or an `apiclient set` command. At least one; each plugin
+/// once.
+pub fn decode(settings: impl AsRef<[u8]>) -> Result<Vec<Decoded>, DecodeError> {
+    let bytes = settings.as_ref();
+    if bytes.starts_with(&GZIP) {
+        return Err(DecodeError::Compressed);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let found = match of_text(text)? {
+        Some(found) => found,
+        None => of_base64(text)?,
     };
     if found.is_empty() {
         return Err(DecodeError::Nothing);
@@ -49,37 +53,86 @@ pub fn decode(text: &str) -> Result<Vec<Decoded>, DecodeError> {
     Ok(found)
 }
 
+/// What settings in any form but base64 have; `None` of what looks like none of them.
+fn of_text(text: &str) -> Result<Option<Vec<Decoded>>, DecodeError> {
+    let trimmed = text.trim();
+    let found = if trimmed.is_empty() {
+        return Ok(None);
+    } else if trimmed.starts_with('{') {
+        let settings: Json =
+            strict_json::from_slice(trimmed.as_bytes()).map_err(DecodeError::Json)?;
+        of_settings(&settings)?
+    } else if trimmed.starts_with("apiclient ") {
+        of_command(trimmed)?
+    } else {
+        match toml_settings(trimmed) {
+            Ok(settings) => of_settings(&settings)?,
+            Err(_) if is_yaml(trimmed) => of_settings(&toml_settings(&user_data(trimmed)?)?)?,
+            Err(error) if looks_like_toml(trimmed) => return Err(error),
+            Err(_) => return Ok(None),
+        }
+    };
+    Ok(Some(found))
+}
+
+/// One document, or user data in base64 as a whole.
+fn of_base64(text: &str) -> Result<Vec<Decoded>, DecodeError> {
+    // A text file ends in a newline that is none of the setting's.
+    let base64 = text.strip_suffix('\n').unwrap_or(text);
+    let base64 = base64.strip_suffix('\r').unwrap_or(base64);
+    let bytes = bytes_of(base64, None)?;
+    match check_json(&bytes, None) {
+        Ok(()) => Ok(vec![Decoded { plugin: None, document: bytes, refused_setting: None }]),
+        Err(_) if bytes.starts_with(&GZIP) => Err(DecodeError::Compressed),
+        Err(not_json) => {
+            let inner = std::str::from_utf8(&bytes).ok().filter(|inner| !inner.starts_with('{'));
+            inner.and_then(|inner| of_text(inner).transpose()).unwrap_or(Err(not_json))
+        }
+    }
+}
+
 /// All that a tree of settings has, whether nested or with dots in its names, from wherever it begins.
+/// What the plugins' settings have besides is an error: it could be a policy that nobody reads.
 fn of_settings(settings: &Json) -> Result<Vec<Decoded>, DecodeError> {
     let mut leaves = Vec::new();
     collect(settings, &mut Vec::new(), &mut leaves);
+    let has_root =
+        leaves.iter().any(|(path, _)| matches!(path.first(), Some(&("settings" | PLUGINS))));
     let mut found = Vec::new();
     for (path, value) in leaves {
-        let mut path: &[&str] = &path;
-        let within = path.contains(&PLUGINS);
-        if let Some(rest) = path.strip_prefix(&["settings"]) {
-            path = rest;
-            if path.first() != Some(&PLUGINS) {
-                continue;
-            }
-        }
-        path = path.strip_prefix(&[PLUGINS]).unwrap_or(path);
-        let plugin = match path {
-            [plugin, last] if TRUST_POLICY.contains(last) => Some(*plugin),
-            [last] if TRUST_POLICY.contains(last) && !within => None,
-            // Bottlerocket's documentation has had it so, and Bottlerocket refuses it.
-            [last] if within && TRUST_POLICY.iter().any(|end| last.ends_with(end)) => {
-                return Err(DecodeError::NotNested { setting: (*last).to_owned() });
-            }
-            _ => continue,
+        let path = path.strip_prefix(&["settings"]).unwrap_or(&path);
+        let within = path.strip_prefix(&[PLUGINS]);
+        let (plugin, refused_setting) = match (within, path) {
+            // Other settings.
+            (None, _) if has_root => continue,
+            (_, [last]) if within.is_none() && TRUST_POLICY.contains(last) => (None, None),
+            _ => match within.unwrap_or(path) {
+                ["enabled"] => continue,
+                [plugin, last] if TRUST_POLICY.contains(last) => (Some(*plugin), None),
+                [setting] => match without_ending(setting) {
+                    Some(plugin) => (Some(plugin), Some((*setting).to_owned())),
+                    None => return Err(unknown_setting(&[setting])),
+                },
+                setting => return Err(unknown_setting(setting)),
+            },
         };
         let plugin = plugin.map(parse_plugin).transpose()?;
         let base64 =
             value.as_str().ok_or_else(|| DecodeError::NotText { plugin: plugin.clone() })?;
-        let document = document_of(base64, plugin.as_ref())?;
-        found.push(Decoded { plugin, document });
+        let document = bytes_of(base64, plugin.as_ref())?;
+        check_json(&document, plugin.as_ref())?;
+        found.push(Decoded { plugin, document, refused_setting });
     }
     Ok(found)
+}
+
+/// The name of the plugin in `NAME-trustpolicy`.
+fn without_ending(setting: &str) -> Option<&str> {
+    TRUST_POLICY.iter().find_map(|ending| setting.strip_suffix(ending)?.strip_suffix('-'))
+}
+
+fn unknown_setting(path: &[&str]) -> DecodeError {
+    DecodeError::UnknownSetting { setting: path.join(".") }
 }
 
 fn collect<'v>(
@@ -121,15 +174,21 @@ fn toml_settings(text: &str) -> Result<Json, DecodeError> {
     })
 }
 
+/// Is text that is no TOML meant to be?
+fn looks_like_toml(text: &str) -> bool {
+    ["[", " = ", "=\"", "='"].iter().any(|mark| text.contains(mark))
+}
+
 fn is_yaml(text: &str) -> bool {
     text.lines().any(|line| line.trim_start().starts_with("userData:"))
 }
 
 /// The user data within a Karpenter node class.
 fn user_data(text: &str) -> Result<String, DecodeError> {
-    let document: Json = serde_saphyr::from_str(text)
-        .map_err(|error| DecodeError::Yaml { message: error.to_string() })?;
-    let user_data = document.pointer("/spec/userData").or_else(|| document.get("userData"));
+    let documents = yaml::documents(text)?;
+    let user_data = documents.iter().find_map(|document| {
+        document.pointer("/spec/userData").or_else(|| document.get("userData"))
+    });
     user_data.and_then(Json::as_str).map(str::to_owned).ok_or(DecodeError::Nothing)
 }
 
@@ -137,16 +196,20 @@ fn parse_plugin(name: &str) -> Result<PluginName, DecodeError> {
     name.parse().map_err(|source| DecodeError::Plugin { name: name.to_owned(), source })
 }
 
-/// What base64 as Bottlerocket accepts it stands for: JSON.
-fn document_of(base64: &str, plugin: Option<&PluginName>) -> Result<Vec<u8>, DecodeError> {
+/// What base64 as Bottlerocket accepts it stands for.
+fn bytes_of(base64: &str, plugin: Option<&PluginName>) -> Result<Vec<u8>, DecodeError> {
     let fail = |source| DecodeError::Base64 { plugin: plugin.cloned(), source };
     if base64.is_empty() {
         return Err(fail(Base64Error::Empty));
     }
-    let document = STANDARD.decode(base64).map_err(|error| fail(Base64Error::of(&error)))?;
-    serde_json::from_slice::<serde::de::IgnoredAny>(&document)
-        .map_err(|source| DecodeError::NotJson { plugin: plugin.cloned(), source })?;
-    Ok(document)
+    STANDARD.decode(base64).map_err(|error| fail(Base64Error::of(&error)))
+}
+
+/// Bottlerocket takes JSON, whatever it says.
+fn check_json(document: &[u8], plugin: Option<&PluginName>) -> Result<(), DecodeError> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(document)
+        .map(drop)
+        .map_err(|source| DecodeError::NotJson { plugin: plugin.cloned(), source })
 }
 
 /// Why settings hold no documents that can be read.
@@ -161,9 +224,12 @@ pub enum DecodeError {
         /// What is wrong with it.
         source: Base64Error,
     },
-    /// It begins as JSON and is none.
+    /// Compressed, as user data may be.
+    #[error("compressed with gzip; decompress it first (gunzip)")]
+    Compressed,
+    /// It begins as JSON and is none, or says something twice.
     #[error("not JSON: {0}")]
-    Json(serde_json::Error),
+    Json(JsonError),
     /// Nothing in it is a document.
     #[error(
         "no trust policy in it: expected base64, or settings with image-verifier-plugins.NAME.trustpolicy"
@@ -177,14 +243,9 @@ pub enum DecodeError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// `NAME-trustpolicy`, which Bottlerocket's documentation shows and Bottlerocket refuses.
-    #[error(
-        "Bottlerocket knows no setting {setting}; write a table [settings.image-verifier-plugins.NAME] with trustpolicy in it"
-    )]
-    NotNested {
-        /// The setting.
-        setting: String,
-    },
+    /// Bytes that are no UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
     /// A trust policy is not a string.
     #[error("{} is not a string", of(plugin.as_ref()))]
     NotText {
@@ -219,12 +280,17 @@ pub enum DecodeError {
         /// At which line, from 1.
         line: usize,
     },
-    /// It looks like YAML and is none.
-    #[error("not YAML: {message}")]
-    Yaml {
-        /// What is wrong with it.
-        message: String,
+    /// Something that is no setting of plugins, among those.
+    #[error(
+        "Bottlerocket knows no setting image-verifier-plugins.{setting}; there are enabled and NAME.trustpolicy"
+    )]
+    UnknownSetting {
+        /// The setting, from there.
+        setting: String,
     },
+    /// It looks like YAML and is none.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
 }
 
 /// What is wrong with base64.

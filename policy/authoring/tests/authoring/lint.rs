@@ -13,7 +13,7 @@ const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 
 fn report(kind: Kind, text: &str) -> Report {
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    lint(&[Written { kind, bytes: text.as_bytes() }], now).remove(0)
+    lint(&[Written { kind: Some(kind), bytes: text.as_bytes() }], now).remove(0)
 }
 
 fn codes(kind: Kind, text: &str) -> Vec<&'static str> {
@@ -73,6 +73,19 @@ fn each_warning_is_about_what_it_says() {
         ),
         (document(&[skip("s", "docker.io/**")]), vec!["skip-open-registry"]),
         (document(&[skip("s", "docker.io/team/**")]), vec![]),
+        (document(&[skip("s", "docker.io/library/*")]), vec![]),
+        (document(&[skip("s", "docker.io/*/*")]), vec!["skip-open-registry"]),
+        (document(&[skip("s", "ghcr.io/*/**")]), vec!["skip-open-registry"]),
+        (document(&[skip("s", "public.ecr.aws/*/*")]), vec!["skip-open-registry"]),
+        (document(&[skip("s", "gcr.io/**")]), vec!["skip-open-registry"]),
+        (document(&[skip("s", "eu-docker.pkg.dev/**")]), vec!["skip-open-registry"]),
+        (document(&[skip("s", "eu-docker.pkg.dev/team/**")]), vec![]),
+        (
+            document(&[skip("s", "*.dkr.ecr.us-east-1.amazonaws.com/**")]),
+            vec!["skip-open-registry"],
+        ),
+        (document(&[skip("s", "*.azurecr.io/**")]), vec!["skip-open-registry"]),
+        (document(&[skip("s", "team.azurecr.io/**")]), vec![]),
         (scopes(json!(["r.example/a/**", "r.example/a/b"])), vec!["redundant-scope"]),
         // Not redundant: without the second, the other statement would decide about it.
         (
@@ -339,7 +352,7 @@ fn what_is_no_json_or_for_another_verifier_is_said_so() {
     }
     let bytes = b"{\"version\": \"\xff\"}";
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let report = lint(&[Written { kind: Kind::Cosign, bytes }], now).remove(0);
+    let report = lint(&[Written { kind: Some(Kind::Cosign), bytes }], now).remove(0);
     assert_eq!((report.findings[0].code, report.findings[0].position.column), ("bad-json", 14));
 }
 
@@ -348,7 +361,7 @@ fn documents_that_do_not_fit_into_user_data_together_are_measured() {
     let digests: Vec<String> = (0..120).map(|number| format!("sha256:{number:064x}")).collect();
     let text = json!({ "version": "1.0", "trustedDigests": digests }).to_string();
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let one = Written { kind: Kind::Digestion, bytes: text.as_bytes() };
+    let one = Written { kind: Some(Kind::Digestion), bytes: text.as_bytes() };
     assert!(lint(&[one], now)[0].findings.is_empty());
     let reports = lint(&[one, one], now);
     let found: Vec<_> = reports.iter().flat_map(|report| &report.findings).collect();
@@ -359,4 +372,67 @@ fn documents_that_do_not_fit_into_user_data_together_are_measured() {
         "{}",
         found[0].message
     );
+}
+
+#[test]
+fn what_is_repeated_is_told_of_each_statement_and_no_end_of_it_is_not() {
+    let repeated = |count: usize| {
+        let statements: Vec<Value> = (0..count)
+            .map(|_| skip("s", "docker.io/team/app"))
+            .chain([skip("t", "index.docker.io/team/app")])
+            .collect();
+        report(Kind::Cosign, &document(&statements)).findings
+    };
+    let few = repeated(3);
+    let codes: Vec<_> = few.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["duplicate-statement", "duplicate-statement", "duplicate-scope"]);
+    let many = repeated(3000);
+    let errors = many.iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!((errors.count(), many.last().unwrap().code), (101, "too-many-errors"));
+}
+
+#[test]
+fn a_document_that_nobody_knows_is_an_error_of_its_own() {
+    let now = "2026-11-22T00:00:00Z".parse().unwrap();
+    let codes = |text: &str| {
+        let report = lint(&[Written { kind: None, bytes: text.as_bytes() }], now).remove(0);
+        report.findings.iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&document(&[skip("s", "r.example/a")])), ["unknown-kind"]);
+    assert_eq!(codes("{"), ["bad-json"]);
+    let marked = report(Kind::Cosign, "\u{feff}{}").findings.remove(0);
+    assert!(marked.message.contains("byte order mark"), "{}", marked.message);
+}
+
+#[test]
+fn a_threshold_that_is_too_high_is_not_blamed_on_validity() {
+    let text = document(&[statement(&json!({ "threshold": 2 }))]);
+    assert_eq!(codes(Kind::Cosign, &text), ["bad-threshold"]);
+}
+
+#[test]
+fn annotations_are_vouched_for_by_signatures_and_by_digests() {
+    let now = "2026-11-22T00:00:00Z".parse().unwrap();
+    let annotations = json!({ "version": "1.0", "trustPolicies": [{ "name": "a", "registryScopes": ["r.example/a"], "rules": [{ "annotation": "x", "present": true }] }] }).to_string();
+    let notation = |level: &str| {
+        json!({ "version": "1.0", "trustPolicies": [{ "name": "n", "registryScopes": ["r.example/a"], "signatureVerification": { "level": level }, "trustStores": ["ca:x"], "trustedIdentities": ["x509.subject: C=US, ST=WA, O=acme"] }] }).to_string()
+    };
+    let digests = |rest: Value| {
+        let mut document = json!({ "version": "1.0", "trustedDigests": [A] });
+        document.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        document.to_string()
+    };
+    let loose = json!({ "trustPolicies": [{ "name": "l", "registryScopes": ["r.example/*"], "level": "audit", "trustedDigests": [A] }] });
+    for (kind, other, warned) in [
+        (Kind::Notation, notation("strict"), false),
+        (Kind::Notation, notation("audit"), true),
+        (Kind::Digestion, digests(json!({})), false),
+        (Kind::Digestion, digests(loose), true),
+    ] {
+        let written = [(Kind::Annotations, &annotations), (kind, &other)]
+            .map(|(kind, text)| Written { kind: Some(kind), bytes: text.as_bytes() });
+        let report = lint(&written, now).remove(0);
+        let found = report.findings.iter().any(|finding| finding.code == "unsigned-annotations");
+        assert_eq!(found, warned, "{other}");
+    }
 }

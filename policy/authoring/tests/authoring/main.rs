@@ -5,8 +5,6 @@ mod convert;
 #[cfg(test)]
 mod lint;
 #[cfg(test)]
-mod published;
-#[cfg(test)]
 mod schemas;
 #[cfg(test)]
 mod settings;

@@ -70,6 +70,18 @@ fn settings_are_found_wherever_they_begin_and_among_others() {
         ("apiclient set settings.image-verifier-plugins.a.trustpolicy='e30='", Some("a")),
         ("e30=", None),
         ("e30=\n", None),
+        ("e30=\r\n", None),
+        ("settings.image-verifier-plugins.a.trustpolicy=\"e30=\"", Some("a")),
+        (
+            "[settings]\nmotd = \"\"\"\nuserData: x\n\"\"\"\n[settings.image-verifier-plugins.a]\r\ntrustpolicy = \"e30=\"\r\n",
+            Some("a"),
+        ),
+        ("\u{feff}[settings.image-verifier-plugins.a]\ntrustpolicy = \"e30=\"\n", Some("a")),
+        // base64 of the user data: [settings.image-verifier-plugins.a] and trustpolicy = "e30="
+        (
+            "W3NldHRpbmdzLmltYWdlLXZlcmlmaWVyLXBsdWdpbnMuYV0KdHJ1c3Rwb2xpY3kgPSAiZTMwPSIK\n",
+            Some("a"),
+        ),
     ] {
         let found = decode(text).unwrap();
         assert_eq!((found.len(), found[0].document.as_slice()), (1, b"{}".as_slice()), "{text}");
@@ -84,7 +96,6 @@ fn refuses_base64_that_bottlerocket_refuses_and_says_what_is_wrong() {
         ("e30", Base64Error::Padding),
         ("e30==", Base64Error::Padding),
         ("e3\n0=", Base64Error::LineBreak),
-        ("e30=\r\n", Base64Error::LineBreak),
         ("e30=\n\n", Base64Error::LineBreak),
         ("e31=", Base64Error::TrailingBits),
         ("Ii0tLT8_Igo=", Base64Error::UrlAlphabet),
@@ -119,9 +130,23 @@ fn refuses_settings_that_say_two_things_or_none() {
         "spec:\n  userData: |\n  - x: [",
         "apiclient set a.trustpolicy=e30= a.trustpolicy=WzFd",
         "apiclient get settings",
+        // Beside a good one, what would be left out without a word.
+        r#"{"a":{"trustpolicy":"e30=","trustpolicy":"e30="}}"#,
+        r#"{"a":{"trustpolicy":"e30="},"a.b":{"trustpolicy":"e30="}}"#,
+        r#"{"a":{"trustpolicy":"e30="},"b":{"trust_policy":"e30="}}"#,
+        r#"{"settings":{"image-verifier-plugins":{"a":{"trustpolicy":"e30=","x":1}}}}"#,
+        "[settings.image-verifier-plugins]\na-trustpolicy = \"e30=\"\na.trustpolicy = \"e30=\"",
     ] {
         assert!(decode(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn compressed_user_data_is_named() {
+    for bytes in [&b"\x1f\x8b\x08\x00"[..], b"H4sIAAAA"] {
+        assert!(matches!(decode(bytes), Err(DecodeError::Compressed)), "{bytes:?}");
+    }
+    assert!(matches!(decode(b"\xff"), Err(DecodeError::NotUtf8)));
 }
 
 #[test]

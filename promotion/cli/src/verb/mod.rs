@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,9 @@ const TO_GO_ON: &str = "nothing unsigned was published; run the same command aga
 const TO_SIGN_ON: &str =
     "some signatures may have been written; run the same command again to add the others";
 
+/// What some editors put before UTF-8, and parsers of JSON do not take.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Runs `verb` until it is done or the user stops it, who then reads `hint`.
 fn until_stopped(
     verb: impl Future<Output = Result<Exit, Failure>>,
@@ -105,17 +108,34 @@ fn load_policy(path: &Path) -> Result<TrustPolicy, Failure> {
     TrustPolicy::parse(&read_policy(path)?).map_err(|error| bad_policy(path, error))
 }
 
-/// The bytes of a trust policy. Who owns the file and who may write to it matters on a node, not where
-/// a policy is made or tried.
+/// The bytes of a trust policy; `-` is stdin. Who owns the file and who may write to it matters on a
+/// node, not where a policy is made or tried.
 fn read_policy(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read_bytes(path)?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        return Err(bad_policy(path, "begins with a byte order mark; save it without"));
+    }
+    Ok(bytes)
+}
+
+/// The bytes of a file that may be a trust policy.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(POLICY_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| bad_policy(path, error))?;
+    let outcome = if is_stdin(path) {
+        io::stdin().lock().take(POLICY_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(POLICY_MAX + 1).read_to_end(&mut bytes))
+    };
+    outcome.map_err(|error| bad_policy(path, error))?;
     if bytes.len() as u64 > POLICY_MAX {
         return Err(bad_policy(path, format_args!("larger than {POLICY_MAX} bytes")));
     }
     Ok(bytes)
+}
+
+/// Does an argument stand for standard input?
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn bad_policy(path: &Path, problem: impl fmt::Display) -> Failure {

@@ -1,7 +1,7 @@
 //! `civ policy convert`
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 
 use civ_authoring::convert::{self, ConvertError, Note, Source};
@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum, ValueHint};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Format, print};
-use crate::verb::{bad_policy, read_policy};
+use crate::output::{self, Format, ascii_json, print, print_bytes, remark};
+use crate::verb::{bad_policy, read_bytes};
 
 /// The longest file of a public key that is read, in bytes.
 const KEY_MAX: u64 = 64 * 1024;
@@ -18,7 +18,7 @@ const KEY_MAX: u64 = 64 * 1024;
 /// Arguments of `policy convert`.
 #[derive(Debug, Args)]
 pub(crate) struct Convert {
-    /// The policy to convert.
+    /// The policy to convert; - is stdin.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Whose policy it is, if it does not show.
@@ -51,7 +51,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &Convert) -> Result<Exit, Failure> {
-    let text = String::from_utf8(read_policy(&args.file)?)
+    let text = String::from_utf8(read_bytes(&args.file)?)
         .map_err(|_| bad_policy(&args.file, "not UTF-8"))?;
     let source = match args.from {
         Some(From::ClusterImagePolicy) => Source::ClusterImagePolicy,
@@ -93,13 +93,12 @@ pub(super) fn run(args: &Convert) -> Result<Exit, Failure> {
 
 /// The document on stdout and each note on a line of stderr, or both in one report.
 fn report(args: &Convert, report: &Report) -> io::Result<()> {
-    if args.output == Format::Text {
-        let mut err = io::stderr().lock();
-        for Note { kind, place, message } in &report.notes {
-            writeln!(err, "civ: {kind}: {place}: {message}")?;
-        }
+    if args.output == Format::Json {
+        return print(Format::Json, report, Vec::new);
     }
-    print(args.output, report, || {
-        report.document.iter().map(|text| text.trim_end().to_owned()).collect()
-    })
+    for Note { kind, place, message } in &report.notes {
+        remark(format_args!("{kind}: {place}: {message}"))?;
+    }
+    let document = report.document.as_deref().map(ascii_json);
+    print_bytes(document.unwrap_or_default().as_bytes())
 }

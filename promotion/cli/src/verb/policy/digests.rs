@@ -1,23 +1,20 @@
 //! `civ policy digests`
 
-use std::fs::{File, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use civ_authoring::digests::{self, DigestDocument, Form, ResolvedImage, USER_DATA_MAX};
+use civ_authoring::digests::{self, DigestDocument, Form, ResolvedImage};
 use civ_authoring::images::{self, FILE_MAX, FoundImage, IMAGES_MAX};
+use civ_authoring::settings::USER_DATA_MAX;
 use civ_oci::Reference;
 use civ_promotion::digests::{self as registry, ImageDigests};
 use clap::{Args, ValueHint};
 
-use super::pin;
+use super::place;
 use crate::failure::{Exit, Failure};
-use crate::output::count;
-use crate::verb::until_stopped;
-
-/// Who may read a new policy, before the umask: it is no secret.
-const MODE: u32 = 0o644;
+use crate::output::{count, print_bytes, remark};
+use crate::verb::{is_stdin, until_stopped};
 
 /// Arguments of `policy digests`.
 #[derive(Debug, Args)]
@@ -47,6 +44,10 @@ pub(crate) struct Digests {
 }
 
 pub(super) fn run(args: Digests) -> Result<Exit, Failure> {
+    if args.output_file.as_deref().is_some_and(is_stdin) {
+        return Err(Failure::usage("--output-file takes a file, and - is none")
+            .hint("leave it out, and the policy goes to stdout"));
+    }
     // Before signals are looked after: whoever types on stdin can stop as with any program.
     let found = named(&args)?;
     until_stopped(write(args, found), None)
@@ -75,15 +76,12 @@ async fn write(args: Digests, found: Vec<FoundImage>) -> Result<Exit, Failure> {
     let document =
         digests::write(&resolved, form).map_err(|error| Failure::new(Exit::Key, error))?;
     match &args.output_file {
-        Some(path) if args.dry_run => eprint(&format!("would write {}", path.display()))?,
+        Some(path) if args.dry_run => remark(format_args!("would write {}", path.display()))?,
         Some(path) => {
-            write_file(path, &document.text).map_err(|error| cannot("write", path, error))?;
+            place::write(path, document.text.as_bytes())
+                .map_err(|error| cannot("write", path, error))?;
         }
-        None => {
-            let mut out = io::stdout().lock();
-            out.write_all(document.text.as_bytes())?;
-            out.flush()?;
-        }
+        None => print_bytes(document.text.as_bytes())?,
     }
     tell_size(resolved.len(), &document)?;
     Ok(Exit::Success)
@@ -142,10 +140,6 @@ fn name_of(reference: &Reference) -> String {
     Reference { digest, ..reference.clone() }.to_string()
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
 /// At most one byte more than may be read.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -157,23 +151,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Puts `text` in the file's place at once, whether there is one or not.
-fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    if path.symlink_metadata().is_ok() {
-        return pin::replace(path, text);
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let permissions = Permissions::from_mode(MODE);
-    let mut staged = tempfile::Builder::new().permissions(permissions).tempfile_in(directory)?;
-    staged.write_all(text.as_bytes())?;
-    staged.as_file().sync_all()?;
-    staged.persist_noclobber(path)?;
-    Ok(())
-}
-
 fn cannot(what: &str, path: &Path, problem: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Key, format_args!("cannot {what} {}: {problem}", path.display()))
 }
@@ -182,16 +159,12 @@ fn cannot(what: &str, path: &Path, problem: impl std::fmt::Display) -> Failure {
 fn tell_size(images: usize, document: &DigestDocument) -> io::Result<()> {
     let (bytes, encoded) = (document.text.len(), document.base64_len());
     let (images, digests) = (count(images, "image"), count(document.digests, "digest"));
-    eprint(&format!("{images}, {digests}: {bytes} bytes, {encoded} in base64"))?;
+    remark(format_args!("{images}, {digests}: {bytes} bytes, {encoded} in base64"))?;
     if encoded > USER_DATA_MAX {
-        eprint(&format!(
+        remark(format_args!(
             "warning: {encoded} bytes of base64 do not fit into the {USER_DATA_MAX} of EC2 user data; \
              use --flat or --no-children, or give nodes the policy in another way"
         ))?;
     }
     Ok(())
-}
-
-fn eprint(line: &str) -> io::Result<()> {
-    writeln!(io::stderr().lock(), "civ: {}", civ_oci::text::one_line(line, 1_000))
 }

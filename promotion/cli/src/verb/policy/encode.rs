@@ -1,21 +1,21 @@
 //! `civ policy encode`
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use civ_authoring::lint::USER_DATA_MAX;
-use civ_authoring::settings::{self, Form, PluginName};
+use civ_authoring::settings::{self, Form, PluginName, USER_DATA_MAX};
 use civ_authoring::{Document, Kind};
 use clap::{Args, ValueEnum};
 
 use super::kind::{self, KindArgument};
 use crate::failure::{Exit, Failure};
+use crate::output::{print_bytes, remark};
 use crate::verb::{bad_policy, read_policy};
 
 /// Arguments of `policy encode`.
 #[derive(Debug, Args)]
 pub(crate) struct Encode {
-    /// Trust policies: PLUGIN=FILE, or FILE with --plugin, or PLUGIN/trustpolicy.json.
+    /// Trust policies: PLUGIN=FILE, or FILE with --plugin, or PLUGIN/trustpolicy.json. A FILE
+    /// of - is stdin.
     #[arg(value_name = "[PLUGIN=]FILE", required = true)]
     files: Vec<String>,
     /// The name of the plugin, for one FILE: what comes before -image-verifier in its executable's name.
@@ -25,6 +25,9 @@ pub(crate) struct Encode {
     /// need only be JSON.
     #[arg(long, value_enum)]
     kind: Option<KindArgument>,
+    /// Write documents that their verifiers refuse, too, with a warning. They still have to be JSON.
+    #[arg(long)]
+    unchecked: bool,
     /// The form of the settings.
     #[arg(short, long, value_enum)]
     format: SettingsFormat,
@@ -66,7 +69,7 @@ pub(super) fn run(args: &Encode) -> Result<Exit, Failure> {
     for argument in &args.files {
         let (plugin, path) = plugin_and_path(args.plugin.as_ref(), argument)?;
         let bytes = read_policy(&path)?;
-        check(args.kind, &plugin, &path, &bytes)?;
+        check(args, &plugin, &path, &bytes)?;
         documents.push((plugin, bytes));
     }
     let documents: Vec<(PluginName, &[u8])> =
@@ -75,15 +78,12 @@ pub(super) fn run(args: &Encode) -> Result<Exit, Failure> {
     let settings =
         settings::encode(&documents, form).map_err(|error| Failure::new(Exit::Key, error))?;
     if form.is_user_data() && settings.len() > USER_DATA_MAX {
-        writeln!(
-            io::stderr().lock(),
-            "civ: warning: {} bytes, and EC2 takes {USER_DATA_MAX} bytes of user data; compress it with gzip, or let nodes fetch the settings: apiclient apply s3://BUCKET/KEY",
+        remark(format_args!(
+            "warning: {} bytes, and EC2 takes {USER_DATA_MAX} bytes of user data; compress it with gzip, or let nodes fetch the settings: apiclient apply s3://BUCKET/KEY",
             settings.len()
-        )?;
+        ))?;
     }
-    let mut out = io::stdout().lock();
-    out.write_all(settings.as_bytes())?;
-    out.flush()?;
+    print_bytes(settings.as_bytes())?;
     Ok(Exit::Success)
 }
 
@@ -91,7 +91,9 @@ fn plugin_and_path(
     plugin: Option<&PluginName>,
     argument: &str,
 ) -> Result<(PluginName, PathBuf), Failure> {
-    let (name, path) = match (plugin, argument.split_once('=')) {
+    // A path may have `=` in it, and a name has neither slash nor dot.
+    let assigned = argument.split_once('=').filter(|(name, _)| !name.contains(['/', '.']));
+    let (name, path) = match (plugin, assigned) {
         (Some(plugin), _) => return Ok((plugin.clone(), PathBuf::from(argument))),
         (None, Some((name, path))) => (name, Path::new(path)),
         (None, None) => {
@@ -109,23 +111,34 @@ fn plugin_and_path(
 }
 
 /// Refuses what the plugin's verifier would refuse on the node.
-fn check(
-    said: Option<KindArgument>,
-    plugin: &PluginName,
-    path: &Path,
-    bytes: &[u8],
-) -> Result<(), Failure> {
-    if let Some(kind) = said.map(Kind::from).or_else(|| Kind::of_plugin(plugin.as_str())) {
-        return Document::parse(kind, bytes).map(drop).map_err(|error| {
-            bad_policy(path, error).hint(format_args!(
-                "{kind}-image-verifier refuses every pull with it; see civ policy lint"
-            ))
-        });
+fn check(args: &Encode, plugin: &PluginName, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let Some(kind) = kind_of(args.kind, plugin)? else {
+        remark(format_args!(
+            "warning: {} is not checked, since plugin {plugin} is of no verifier that civ knows; if it is a copy of one, say which with --kind",
+            path.display()
+        ))?;
+        return Ok(());
+    };
+    let Err(error) = Document::parse(kind, bytes) else { return Ok(()) };
+    let refusal = bad_policy(path, error);
+    let consequence = format!("{kind}-image-verifier refuses every pull with it");
+    if args.unchecked {
+        remark(format_args!("warning: {}; {consequence}", refusal.fact()))?;
+        return Ok(());
     }
-    writeln!(
-        io::stderr().lock(),
-        "civ: warning: {} is not checked, since plugin {plugin} is of no verifier that civ knows; if it is a copy of one, say which with --kind",
-        path.display()
-    )?;
-    Ok(())
+    Err(refusal.hint(format_args!(
+        "{consequence}; see civ policy lint, or write it all the same with --unchecked"
+    )))
+}
+
+/// The verifier that the plugin is. One that is called as it is released is that one.
+fn kind_of(said: Option<KindArgument>, plugin: &PluginName) -> Result<Option<Kind>, Failure> {
+    let said = said.map(Kind::from);
+    match (Kind::of_plugin(plugin.as_str()), said) {
+        (Some(known), Some(said)) if said != known => Err(Failure::usage(format_args!(
+            "plugin {plugin} is {known}-image-verifier, and --kind says {said}"
+        ))
+        .hint("name each plugin by the verifier that it is, or encode them one by one")),
+        (known, said) => Ok(known.or(said)),
+    }
 }

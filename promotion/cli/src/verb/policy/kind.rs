@@ -5,9 +5,11 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use civ_authoring::Kind;
+use civ_oci::strict_json;
 use clap::ValueEnum;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
+use crate::verb::bad_policy;
 
 /// A verifier of civ's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,16 +41,19 @@ pub(super) fn of_file(
     path: &Path,
     bytes: &[u8],
 ) -> Result<Kind, Failure> {
+    find(said, path, bytes).ok_or_else(|| match strict_json::check(bytes) {
+        // What cannot be read says nothing.
+        Err(error) => bad_policy(path, error),
+        Ok(()) => bad_policy(path, "it could be for any verifier")
+            .hint("say which with --kind, or put it into NAME/trustpolicy.json"),
+    })
+}
+
+/// The same; `None` if it could be for any.
+pub(super) fn find(said: Option<KindArgument>, path: &Path, bytes: &[u8]) -> Option<Kind> {
     said.map(Kind::from)
         .or_else(|| Kind::of_plugin(plugin_of(path)?))
         .or_else(|| Kind::of_document(bytes))
-        .ok_or_else(|| {
-            Failure::new(
-                Exit::Key,
-                format_args!("policy {}: it could be for any verifier", path.display()),
-            )
-            .hint("say which with --kind, or put it into NAME/trustpolicy.json")
-        })
 }
 
 /// The plugin whose file this is, by its directory: `…/cosign/trustpolicy.json`.

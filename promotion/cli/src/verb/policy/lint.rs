@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use civ_authoring::Kind;
 use civ_authoring::lint::{self, Report, Severity, Written};
 use civ_policy::UtcTime;
 use clap::{Args, ValueHint};
@@ -11,12 +12,12 @@ use serde::Serialize;
 use super::kind::{self, KindArgument};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format, print};
-use crate::verb::read_policy;
+use crate::verb::read_bytes;
 
 /// Arguments of `policy lint`.
 #[derive(Debug, Args)]
 pub(crate) struct Lint {
-    /// Trust policies. Those of one node belong together: some findings need several.
+    /// Trust policies; - is stdin. Those of one node belong together: some findings need several.
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
     /// The verifier that the files are for, if neither their directory nor what is in them says it.
@@ -38,7 +39,9 @@ struct Outcome {
 #[derive(Serialize)]
 struct FileReport {
     file: String,
-    kind: &'static str,
+    /// Absent if it could be for any verifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     #[serde(flatten)]
     report: Report,
 }
@@ -50,15 +53,15 @@ pub(super) fn run(args: &Lint) -> Result<Exit, Failure> {
         .ok_or_else(|| Failure::new(Exit::Internal, "the clock is before 1970 or after 9999"))?;
     let mut read = Vec::with_capacity(args.files.len());
     for path in &args.files {
-        let bytes = read_policy(path)?;
-        read.push((path, kind::of_file(args.kind, path, &bytes)?, bytes));
+        let bytes = read_bytes(path)?;
+        read.push((path, kind::find(args.kind, path, &bytes), bytes));
     }
     let documents: Vec<Written<'_>> =
         read.iter().map(|(_, kind, bytes)| Written { kind: *kind, bytes }).collect();
     let reports = lint::lint(&documents, now);
     let files = read.iter().zip(reports).map(|((path, kind, _), report)| FileReport {
         file: path.display().to_string(),
-        kind: kind.name(),
+        kind: kind.map(Kind::name),
         report,
     });
     let result = Outcome { files: files.collect() };
@@ -89,8 +92,12 @@ impl Outcome {
             }
         }
         for FileReport { file, kind, report } in &self.files {
+            let what = kind.map_or_else(
+                || "of no verifier that shows".to_owned(),
+                |kind| format!("a policy for {kind}-image-verifier"),
+            );
             lines.push(format!(
-                "{file}: a policy for {kind}-image-verifier, {} ({} as base64)",
+                "{file}: {what}, {} ({} as base64)",
                 output::count(report.bytes, "byte"),
                 report.base64_bytes
             ));

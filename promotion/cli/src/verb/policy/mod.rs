@@ -21,6 +21,7 @@ mod explain;
 mod kind;
 mod lint;
 mod pin;
+mod place;
 mod schema;
 
 /// What can be done with a trust policy.
@@ -53,7 +54,7 @@ pub(crate) enum PolicyVerb {
     Decode(Decode),
     /// Write trust policies as Bottlerocket's settings.
     ///
-    /// A document that the plugin's verifier refuses is not written.
+    /// A document that the plugin's verifier refuses is not written, unless --unchecked is given.
     #[command(after_help = "Examples:
   civ policy encode trustpolicy.json --plugin cosign --format user-data
   civ policy encode cosign=signed.json digestion=digests.json --format json | apiclient apply

@@ -1,9 +1,6 @@
 //! `civ policy pin`
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use civ_cosign::{PublicKey, TrustPolicy};
@@ -14,9 +11,10 @@ use clap::{Args, ValueHint};
 use serde::Serialize;
 
 use super::document::{self, Pinned, WrittenKey};
+use super::place;
 use crate::failure::{self, Exit, Failure};
 use crate::output::{self, Format, print};
-use crate::verb::{bad_policy, read_policy};
+use crate::verb::{bad_policy, is_stdin, read_policy};
 
 /// The longest line about a key, in bytes: its names are the document's.
 const LINE_MAX: usize = 1_000;
@@ -73,6 +71,9 @@ struct Answer {
 }
 
 pub(super) async fn run(args: Pin) -> Result<Exit, Failure> {
+    if is_stdin(&args.file) {
+        return Err(Failure::usage("pin changes a file, and - is none"));
+    }
     let text = String::from_utf8(read_policy(&args.file)?)
         .map_err(|_| bad_policy(&args.file, "not UTF-8"))?;
     let keys = document::keys(&text).map_err(|error| bad_policy(&args.file, error))?;
@@ -104,13 +105,14 @@ pub(super) async fn run(args: Pin) -> Result<Exit, Failure> {
     })?;
     let written = !args.dry_run && edited != text;
     if written {
-        replace(&args.file, &edited).map_err(|error| bad_policy(&args.file, error))?;
+        place::replace(&args.file, edited.as_bytes())
+            .map_err(|error| bad_policy(&args.file, error))?;
     }
     let report = Report { dry_run: args.dry_run, written, keys: reports };
     print(args.output, &report, || report.lines(&args.file))?;
     if args.output == Format::Text {
         for warning in report.keys.iter().filter_map(|key| key.warning.as_ref()) {
-            writeln!(io::stderr().lock(), "civ: warning: {}", one_line(warning, LINE_MAX))?;
+            output::remark(format_args!("warning: {warning}"))?;
         }
     }
     Ok(Exit::Success)
@@ -141,24 +143,6 @@ fn warning(kms: &str, answer: &Answer) -> Option<String> {
     reference.is_alias().then(|| {
         format!("{kms} is {} today; the policy pins that key, so name it by its ARN", answer.arn)
     })
-}
-
-/// Puts `text` in the file's place at once, with the file's mode and owner. Of a link, the file that it
-/// leads to is replaced.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let metadata = fs::metadata(&path)?;
-    let directory = path.parent().ok_or(io::ErrorKind::NotADirectory)?;
-    let mut staged = tempfile::NamedTempFile::new_in(directory)?;
-    staged.write_all(text.as_bytes())?;
-    let own = staged.as_file().metadata()?;
-    if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
-        std::os::unix::fs::fchown(staged.as_file(), Some(metadata.uid()), Some(metadata.gid()))?;
-    }
-    staged.as_file().set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
-    staged.as_file().sync_all()?;
-    staged.persist(&path)?;
-    Ok(())
 }
 
 impl Report {

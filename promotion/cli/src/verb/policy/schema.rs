@@ -1,11 +1,10 @@
 //! `civ policy schema`
 
-use std::io::{self, Write as _};
-
 use clap::Args;
 
 use super::kind::KindArgument;
 use crate::failure::{Exit, Failure};
+use crate::output::print_bytes;
 
 /// Arguments of `policy schema`.
 #[derive(Debug, Args)]
@@ -16,8 +15,6 @@ pub(crate) struct Schema {
 }
 
 pub(super) fn run(args: &Schema) -> Result<Exit, Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(civ_authoring::schema::of(args.kind.into()).as_bytes())?;
-    out.flush()?;
+    print_bytes(civ_authoring::schema::of(args.kind.into()).as_bytes())?;
     Ok(Exit::Success)
 }
