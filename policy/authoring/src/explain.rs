@@ -9,14 +9,12 @@ use civ_policy::notation::{self, RegistryScope, TrustedIdentities, TrustedIdenti
 use civ_policy::{Level, ScopeTable, digestion};
 use serde::Serialize;
 
-use crate::{Document, Kind};
+use crate::Document;
 
 /// What a document says of one repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// The verifier that it is for.
-    pub kind: &'static str,
     /// What it admits whatever the repository.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub everywhere: Vec<String>,
@@ -58,8 +56,7 @@ pub fn explain(document: &Document, image: &ImageId) -> Explanation {
         Document::Digestion(policy) => of_digestion(policy, &image.repository),
         Document::Notation(policy) => (Vec::new(), of_notation(policy, image)),
     };
-    let kind: Kind = document.kind();
-    Explanation { kind: kind.name(), everywhere, statement }
+    Explanation { everywhere, statement }
 }
 
 /// The closest scope that matches, and the others.
@@ -142,7 +139,11 @@ fn of_digestion(
     repository: &Repository,
 ) -> (Vec<String>, Option<Applies>) {
     let count = policy.trusted_everywhere();
-    let everywhere = if count == 0 { Vec::new() } else { vec![format!("one of {count} digests")] };
+    let everywhere = match count {
+        0 => Vec::new(),
+        1 => vec!["1 digest".to_owned()],
+        _ => vec![format!("{count} digests")],
+    };
     let statements = policy.statements();
     let name_of = |index: usize| Some(statements.get(index)?.name.clone());
     let applies =
@@ -237,6 +238,7 @@ mod tests {
     use civ_oci::Digest;
 
     use super::*;
+    use crate::Kind;
 
     fn explained(kind: Kind, statements: &str, repository: &str) -> Explanation {
         let document = format!(r#"{{"version":"1.0","trustPolicies":[{statements}]}}"#);

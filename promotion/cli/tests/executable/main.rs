@@ -9,6 +9,8 @@ mod key;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod signatures;
 #[cfg(test)]
 mod verbs;

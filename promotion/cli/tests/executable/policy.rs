@@ -56,6 +56,12 @@ fn with_stdin(args: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// A report, read as strictly as anybody might.
+fn json(output: &Output) -> Value {
+    civ_oci::strict_json::check(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[test]
 fn lint_is_silent_about_what_is_meant_and_tells_the_size() {
     let files = Files::new();
@@ -83,7 +89,7 @@ fn lint_ends_by_what_it_found() {
     let output =
         civ(&["policy", "lint", &broken, &skipping, "--kind", "cosign", "--output", "json"]);
     assert_eq!(output.status.code(), Some(3));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = json(&output);
     let finding = &report["files"][0]["findings"][0];
     assert_eq!(
         (&finding["code"], &finding["severity"], &finding["line"]),
@@ -91,9 +97,24 @@ fn lint_ends_by_what_it_found() {
     );
     assert_eq!(report["files"][1]["findings"][0]["code"], "skip-everywhere");
 
-    let (code, line) = refusal(&["policy", "lint", &skipping]);
-    assert_eq!(code, 3);
-    assert!(line.contains("could be for any verifier; say which with --kind"), "{line}");
+    // One that nobody knows does not keep the others from being looked at.
+    let output = civ(&["policy", "lint", &skipping, &broken]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = stdout(&output);
+    assert!(text.contains("could be for any verifier; say which with --kind"), "{text}");
+    assert!(text.contains("error[bad-scope]"), "{text}");
+    let marked = files.write("marked.json", "\u{feff}{}");
+    let text = stdout(&civ(&["policy", "lint", &marked]));
+    assert!(text.contains("byte order mark; save it without"), "{text}");
+    let open = files.write("open.json", "{\n  \"version\": }");
+    for args in
+        [&["policy", "lint", &open][..], &["policy", "explain", "r.example/a", "--policy", &open]]
+    {
+        let output = civ(args);
+        let text = stdout(&output) + &stderr(&output);
+        assert!(output.status.code() == Some(3) && text.contains("expected value"), "{text}");
+        assert!(!text.contains("any verifier"), "{text}");
+    }
 }
 
 #[test]
@@ -135,6 +156,29 @@ fn encode_writes_nothing_that_the_plugins_verifier_refuses() {
     let kind =
         ["policy", "encode", &broken, "--plugin", "team-a", "--kind", "cosign", "--format", "toml"];
     assert_eq!(refusal(&kind).0, 3);
+
+    // Unless it is told to; it must still be JSON.
+    let output = civ(&[
+        "policy",
+        "encode",
+        &broken,
+        "--plugin",
+        "cosign",
+        "--format",
+        "toml",
+        "--unchecked",
+    ]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("[settings.image-verifier-plugins.cosign]"));
+    assert!(stderr(&output).contains("cosign-image-verifier refuses every pull"));
+
+    // A plugin that is called as it is released is that verifier, whatever --kind says.
+    let list = files.write("list.json", &digests());
+    let named = format!("cosign={list}");
+    let (code, line) =
+        refusal(&["policy", "encode", &named, "--kind", "digestion", "--format", "toml"]);
+    assert!(code == 2 && line.contains("plugin cosign is cosign-image-verifier"), "{line}");
+    assert_eq!(refusal(&["policy", "encode", &named, "--format", "toml"]).0, 3);
 
     // A plugin of somebody else's: any JSON, and a word about it.
     let output = civ(&["policy", "encode", &broken, "--plugin", "team-a", "--format", "toml"]);
@@ -207,7 +251,13 @@ fn decode_writes_into_a_directory_and_overwrites_only_if_told() {
     let escaping = files.write("escaping.json", r#"{"../../x":{"trustpolicy":"e30="}}"#);
     assert_eq!(refusal(&["policy", "decode", &escaping, "--directory", &directory]).0, 3);
     let base64 = files.write("base64", "e30=");
-    assert_eq!(refusal(&["policy", "decode", &base64, "--directory", &directory]).0, 2);
+    let args = ["policy", "decode", &base64, "--directory", &directory];
+    assert_eq!(refusal(&args).0, 2);
+    assert_eq!(civ(&[&args[..], &["--plugin", "c"]].concat()).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(files.path("policies/c/trustpolicy.json")).unwrap(), "{}");
+    std::os::unix::fs::symlink(files.path("elsewhere"), files.path("policies/d")).unwrap();
+    let (code, line) = refusal(&[&args[..], &["--plugin", "d", "--force"]].concat());
+    assert!(code == 3 && line.contains("it is a link"), "{line}");
     let unpadded = files.write("unpadded", "e30");
     let (code, line) = refusal(&["policy", "decode", &unpadded]);
     assert!(code == 3 && line.contains("padding"), "{line}");
@@ -243,8 +293,89 @@ fn convert_writes_all_or_what_it_is_told_to() {
     assert_eq!(linted.status.code(), Some(0), "{}", stdout(&linted));
 
     let output = civ(&["policy", "convert", &path, "--output", "json"]);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = json(&output);
     assert!(report.get("document").is_none() && report["notes"].as_array().unwrap().len() > 1);
     let nothing = files.write("nothing.yaml", "a: 1");
     assert_eq!(refusal(&["policy", "convert", &nothing]).0, 3);
+}
+
+#[test]
+fn explain_has_the_verdict_of_a_list_of_digests_without_asking_anybody() {
+    let files = Files::new();
+    let list = files.write("list.json", &digests());
+    let other = DIGEST.replace('a', "b").replace("shb", "sha");
+    for (digest, code) in [(DIGEST, 0), (other.as_str(), 1)] {
+        let image = format!("r.example/a@{digest}");
+        let output = civ(&["policy", "explain", &image, "--policy", &list]);
+        assert_eq!(output.status.code(), Some(code), "{}", stdout(&output));
+        let text = stdout(&output);
+        let words = "trusts 1 digest in every repository; all else is refused";
+        assert!(text.contains(words), "{text}");
+        let report =
+            json(&civ(&["policy", "explain", &image, "--policy", &list, "--output", "json"]));
+        assert_eq!(report["policies"][0]["kind"], "digestion");
+        assert_eq!(report["policies"][0]["verdict"]["exit"], code);
+    }
+}
+
+#[test]
+fn a_policy_may_come_from_stdin() {
+    for args in [
+        &["policy", "lint", "-"][..],
+        &["policy", "encode", "-", "--plugin", "digestion", "--format", "json"],
+        &["policy", "encode", "digestion=-", "--format", "json"],
+        &["policy", "explain", "r.example/a", "--policy", "-"],
+    ] {
+        let output = with_stdin(args, &digests());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+    let rules = json!({ "kind": "ImageVerificationConfig", "rules": [{ "image": "r.example/a", "skip": true }] });
+    let output = with_stdin(&["policy", "convert", "-"], &rules.to_string());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for args in
+        [&["policy", "digests", "r.example/a", "--output-file", "-"][..], &["policy", "pin", "-"]]
+    {
+        assert_eq!(refusal(args).0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn no_file_controls_the_terminal() {
+    let files = Files::new();
+    let escape = "\u{1b}[31m";
+    let name = format!("a{escape}b.json");
+    let list = files.write(&name, &digests());
+    let rules = json!({ "kind": "ImageVerificationConfig", "rules": [
+        { "image": "r.example/a", "skip": true }, { "image": "\u{9b}2J*", "skip": true } ] });
+    let policy = files.write("talos.yaml", &rules.to_string());
+    let named = json!({ "apiVersion": "v1", "kind": "ClusterImagePolicy",
+        "metadata": { "name": format!("p{escape}\u{9b}2J") },
+        "spec": { "images": [{ "glob": "ghcr.io/a/**" }, { "glob": "ghcr.io/b" }],
+            "authorities": [{ "static": { "action": "pass" } }] } });
+    let named = files.write("named.yaml", &named.to_string());
+    let settings = files.write(&format!("{name}.toml"), "x");
+    for args in [
+        &["policy", "lint", &list, "--kind", "cosign"][..],
+        &["policy", "encode", &format!("team-a={list}"), "--format", "json"],
+        &["policy", "decode", &settings],
+        &["policy", "convert", &policy, "--allow-partial"],
+        &["policy", "convert", &named, "--allow-partial"],
+        &["policy", "pin", &list],
+    ] {
+        let output = civ(args);
+        let text = stdout(&output) + &stderr(&output);
+        assert!(!text.is_empty(), "{args:?}");
+        let controls = |c: char| c.is_control() && c != '\n';
+        assert!(!text.contains(controls), "{args:?}: {text:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_defect() {
+    let files = Files::new();
+    let list = files.write("list.json", &digests());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(&["policy", "lint", &list]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(141), ""));
 }

@@ -8,7 +8,7 @@ use civ_authoring::Document;
 use civ_authoring::explain::{Applies, Explanation, explain};
 use civ_oci::text::one_line;
 use civ_oci::{Digest, ImageId, Reference};
-use civ_policy::{Exit as GateExit, Refusal};
+use civ_policy::{Exit as GateExit, Observer, Refusal, Verdict};
 use civ_promotion::Client;
 use civ_promotion::judge::{JudgedStep, Judgement, judge};
 use clap::{Args, ValueHint};
@@ -30,10 +30,11 @@ const DETAIL_MAX: usize = 200;
 /// Arguments of `policy explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The image. A digest is needed only with --live, which finds that of a tag.
+    /// The image. Lists of digests are asked for its digest, if it has one; --live finds that of a
+    /// tag.
     #[arg(value_name = "REF")]
     image: Reference,
-    /// A trust policy. May be repeated; containerd asks the verifiers one after another, and all must
+    /// A trust policy; - is stdin. May be repeated; containerd asks the verifiers one after another, and all must
     /// agree. Without it, those of this node: /etc/containerd/image-verifiers/*/trustpolicy.json.
     #[arg(long = "policy", value_name = "FILE", value_hint = ValueHint::FilePath)]
     policies: Vec<PathBuf>,
@@ -100,12 +101,17 @@ pub(super) async fn run(args: Explain) -> Result<Exit, Failure> {
     let live = if args.live { Some(client()?) } else { None };
     let image = match &live {
         Some(client) => find(client, &args.image).await?,
-        // What is explained without asking anybody is the same for every digest.
-        None => args.image.repository.image(Digest::sha256(b"")),
+        // What is explained without asking anybody is the same for every digest, unless a list of
+        // digests is.
+        None => {
+            let any = || args.image.repository.image(Digest::sha256(b""));
+            args.image.image().unwrap_or_else(any)
+        }
     };
+    let has_digest = args.image.digest.is_some();
     let mut reports = Vec::with_capacity(policies.len());
     for path in &policies {
-        reports.push(of_policy(path, args.kind, &image, live.as_ref()).await?);
+        reports.push(of_policy(path, args.kind, &image, has_digest, live.as_ref()).await?);
     }
     let report = Report {
         image: args.image.to_string(),
@@ -144,6 +150,7 @@ async fn of_policy(
     path: &Path,
     said: Option<KindArgument>,
     image: &ImageId,
+    has_digest: bool,
     live: Option<&Client>,
 ) -> Result<OnePolicy, Failure> {
     let bytes = read_policy(path)?;
@@ -164,16 +171,34 @@ async fn of_policy(
         }
     };
     let explanation = explain(&document, image);
-    let verdict = match live {
-        Some(client) => Some(OneVerdict::of(&judge(client, document, image).await?)),
-        None => None,
+    let verdict = match (live, &document) {
+        (Some(client), _) => Some(OneVerdict::of(&judge(client, document, image).await?)),
+        // A list of digests needs nobody else for its verdict.
+        (None, Document::Digestion(policy)) if has_digest => {
+            Some(OneVerdict::of_outcome(&policy.decide(image, &Silent)))
+        }
+        (None, _) => None,
     };
     Ok(report(Content::Valid(explanation), verdict))
 }
 
+/// For verdicts that are shown without their steps.
+struct Silent;
+
+impl Observer for Silent {
+    fn set(&self, _: &'static str, _: &dyn ToString) {}
+    fn count(&self, _: &'static str, _: u64) {}
+    fn step(&self, _: &'static str, _: &[(&'static str, &dyn ToString)]) {}
+}
+
 impl OneVerdict {
     fn of(judgement: &Judgement) -> Self {
-        let mut verdict = match &judgement.verdict {
+        let steps = judgement.steps.iter().map(OneStep::of).collect();
+        Self { steps, ..Self::of_outcome(&judgement.verdict) }
+    }
+
+    fn of_outcome(outcome: &Result<Verdict, Refusal>) -> Self {
+        match outcome {
             Ok(verdict) => Self {
                 verdict: if verdict.audited().is_some() { "audit" } else { "allow" },
                 exit: GateExit::Allow as u8,
@@ -182,9 +207,7 @@ impl OneVerdict {
                 steps: Vec::new(),
             },
             Err(refusal) => Self::refused(refusal),
-        };
-        verdict.steps = judgement.steps.iter().map(OneStep::of).collect();
-        verdict
+        }
     }
 
     fn refused(refusal: &Refusal) -> Self {
@@ -260,13 +283,13 @@ impl OnePolicy {
 fn lines_of(explanation: &Explanation) -> Vec<String> {
     let word = |text: &str| one_line(text, DETAIL_MAX);
     let mut lines = Vec::new();
+    let rest = if explanation.statement.is_none() { "; all else is refused" } else { "" };
     for admitted in &explanation.everywhere {
-        lines.push(format!("  admits in every repository: {}", word(admitted)));
+        lines.push(format!("  trusts {} in every repository{rest}", word(admitted)));
     }
     let Some(Applies { name, level, scope, less_close, asks }) = &explanation.statement else {
-        let rest = if explanation.everywhere.is_empty() { "" } else { "; all else is refused" };
-        lines.push(format!("  no statement: no registryScopes match{rest}"));
         if explanation.everywhere.is_empty() {
+            lines.push("  no statement: no registryScopes match".to_owned());
             lines.push("  every pull from this repository is refused".to_owned());
         }
         return lines;
