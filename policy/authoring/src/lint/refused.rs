@@ -95,14 +95,11 @@ fn add_repeated<'j>(
     for (statement, node) in statements {
         let marks = marks(kind, statement);
         let first = marks.iter().find_map(|mark| known.get(mark));
-        match first.map(|first| parse(kind, &[first, statement])) {
-            Some(Err(refusal)) => {
-                add_refusal(findings, &refusal, refusal.subject().find_from(node));
-            }
-            _ => {
-                known.extend(marks.into_iter().map(|mark| (mark, *statement)));
-                kept.push(*statement);
-            }
+        if let Some(Err(refusal)) = first.map(|first| parse(kind, &[first, statement])) {
+            add_refusal(findings, &refusal, refusal.subject().find_from(node));
+        } else {
+            known.extend(marks.into_iter().map(|mark| (mark, *statement)));
+            kept.push(*statement);
         }
         if findings.found.len() > FINDINGS_MAX {
             return None;

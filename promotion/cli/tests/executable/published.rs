@@ -45,10 +45,9 @@ fn assert_unchanged(file: &Path, plugin: &str, published: Option<&str>, refused:
         let encoded = civ(&[&args[..], &["--unchecked"]].concat());
         assert_eq!(encoded.status.code(), Some(0), "{}", stderr(&encoded));
         assert_eq!(stderr(&encoded).contains("refuses every pull"), refused, "{argument}");
-        let settings = file.with_extension(format);
+        let settings = format!("{}.as-{format}", file.display());
         fs::write(&settings, &encoded.stdout).unwrap();
-        let settings = settings.to_str().unwrap();
-        let decoded = civ(&["policy", "decode", settings, "--plugin", plugin]);
+        let decoded = civ(&["policy", "decode", &settings, "--plugin", plugin]);
         assert_eq!((decoded.status.code(), &decoded.stdout), (Some(0), &document), "{argument}");
         if let (Some(published), "toml") = (published, format) {
             let text = stdout(&encoded);

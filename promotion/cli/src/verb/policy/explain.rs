@@ -99,14 +99,13 @@ struct OneStep {
 pub(super) async fn run(args: Explain) -> Result<Exit, Failure> {
     let policies = if args.policies.is_empty() { of_node()? } else { args.policies };
     let live = if args.live { Some(client()?) } else { None };
-    let image = match &live {
-        Some(client) => find(client, &args.image).await?,
+    let image = if let Some(client) = &live {
+        find(client, &args.image).await?
+    } else {
         // What is explained without asking anybody is the same for every digest, unless a list of
         // digests is.
-        None => {
-            let any = || args.image.repository.image(Digest::sha256(b""));
-            args.image.image().unwrap_or_else(any)
-        }
+        let any = || args.image.repository.image(Digest::sha256(b""));
+        args.image.image().unwrap_or_else(any)
     };
     let has_digest = args.image.digest.is_some();
     let mut reports = Vec::with_capacity(policies.len());
