@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tonic::Request;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -27,6 +28,14 @@ pub enum CallError {
         /// What the transport says.
         source: tonic::transport::Error,
     },
+    /// Nobody listens there.
+    #[error("no answer at {}: {source}", socket.display())]
+    Socket {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// containerd, or what it asked, answered with an error.
     #[error("{message}")]
     Refused {
@@ -39,6 +48,17 @@ pub enum CallError {
         /// The time that there was.
         limit: Duration,
     },
+}
+
+impl CallError {
+    /// With the socket as the node calls it, which is not always how it is reached.
+    #[must_use]
+    pub fn named(mut self, name: &Path) -> Self {
+        if let Self::Connect { socket, .. } | Self::Socket { socket, .. } = &mut self {
+            name.clone_into(socket);
+        }
+        self
+    }
 }
 
 /// What began it: the transport itself only says "transport error".
@@ -97,21 +117,31 @@ pub struct Image {
     pub repo_digests: Vec<String>,
 }
 
+impl Image {
+    /// All of its names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.repo_tags.iter().chain(&self.repo_digests).map(String::as_str)
+    }
+}
+
 /// containerd, behind its socket.
 #[derive(Clone, Debug)]
 pub struct Containerd {
     channel: Channel,
+    /// The process that listens; 0 for one of another PID namespace.
+    pub pid: u32,
 }
 
 impl Containerd {
     /// Connects to `socket`.
     pub async fn connect(socket: &Path) -> Result<Self, CallError> {
+        let pid = in_time(CALL_TIME, peer(socket)).await?;
         let failed = |source| CallError::Connect { socket: socket.to_owned(), source };
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()));
         let endpoint = endpoint.map_err(failed)?.connect_timeout(CALL_TIME);
         let channel =
             in_time(CALL_TIME, async { endpoint.connect().await.map_err(failed) }).await?;
-        Ok(Self { channel })
+        Ok(Self { channel, pid })
     }
 
     /// The version of containerd, such as `2.1.4`.
@@ -166,6 +196,13 @@ impl Containerd {
         })
         .await
     }
+}
+
+/// The process that listens at `socket`; 0 for one that cannot be seen from this PID namespace.
+async fn peer(socket: &Path) -> Result<u32, CallError> {
+    let answer = async { UnixStream::connect(socket).await?.peer_cred() }.await;
+    let peer = answer.map_err(|source| CallError::Socket { socket: socket.to_owned(), source })?;
+    Ok(peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0))
 }
 
 fn request(image: &str) -> ImageRequest {

@@ -7,11 +7,14 @@ use crate::config::Config;
 use crate::cri::Containerd;
 use crate::elf::Machine;
 use crate::finding::{Code, Finding, Location, Report, Severity};
+use crate::node::root::Stranger;
 use crate::node::{Root, Running, surroundings};
+use crate::probe::Unfinished;
 use crate::release::Release;
 use crate::settings::Settings;
+use crate::subject::Subject;
 use crate::verifiers::Directory;
-use crate::{network, policies, probe, settings};
+use crate::{loaded, network, policies, probe, settings};
 
 /// The configuration that containerd reads unless it is told.
 pub const DEFAULT_CONFIG: &str = "/etc/containerd/config.toml";
@@ -33,24 +36,32 @@ pub struct Options {
     pub probe: Option<String>,
     /// An image that must be allowed.
     pub probe_allowed: Option<String>,
+    /// Tells whoever stops the examination whether a probe is under way.
+    pub unfinished: Unfinished,
 }
 
 /// Examines the node.
 pub async fn examine(options: &Options) -> Report {
-    let root = Root::at(options.root.clone().unwrap_or_else(|| "/".into()));
-    let (running, of_several) = running(options, &root);
-    let given = options.config.clone().or_else(|| running.config.clone());
-    let path = given.clone().unwrap_or_else(|| DEFAULT_CONFIG.into());
-    let mut config = Config::load(&root, &path);
-    if given.is_some() {
+    let directory = options.root.as_deref().unwrap_or(Path::new("/"));
+    let root = match Root::open(directory) {
+        Ok(root) => root,
+        Err(error) => {
+            let fact = format_args!("{}, the node's root, cannot be opened: {error}", directory.display());
+            let finding = Finding::new(Severity::Unknown, Code::Rights, fact);
+            return Report::of(vec![finding.mend("name a directory with --root, and mount /proc")]);
+        }
+    };
+    let mut findings: Vec<Finding> = rights().into_iter().collect();
+    let mut subject = Subject::find(options, &root).await;
+    let mut config = Config::load(&root, &subject.config);
+    if subject.told {
         config.must_exist();
     }
-
-    let socket = socket(options, &running, &config);
-    let connection = Containerd::connect(&root.join(&socket)).await;
-    let (release, of_version) = version(options, &connection).await;
-    let mut findings = configuration(&root, &config, &root.join(&socket));
-    findings.extend(of_several);
+    let (release, of_version) = version(options, &subject.connection).await;
+    findings.append(&mut subject.findings);
+    findings.extend(configuration(&root, &config));
+    let (socket, running) = (&subject.socket_here, subject.running.as_ref());
+    findings.extend(loaded::judge(&root, &subject.config, &config, socket, running));
     findings.extend(of_version);
 
     let (settings, judged) = settings::judge(&config, release);
@@ -59,43 +70,24 @@ pub async fn examine(options: &Options) -> Report {
     findings.push(surroundings::clock(SystemTime::now()));
     findings.extend(surroundings::findings(&root));
     if !options.offline {
-        let environment =
-            if running.pid == 0 { std::env::vars_os().collect() } else { running.environment() };
+        let own = || std::env::vars_os().collect();
+        let environment = running.map_or_else(own, Running::environment);
         let asked = tokio::task::spawn_blocking(move || network::ask(&needs, environment)).await;
         findings.extend(asked.unwrap_or_default());
     }
-    findings.extend(probes(options, connection.as_ref().ok()).await);
+    findings.extend(probes(options, subject.connection.as_ref().ok()).await);
     let fact = "clients with root's rights go round the gate: ctr --local, ctr images import, nerdctl, and containers that they start";
     findings.push(Finding::new(Severity::Note, Code::Clients, fact));
     Report::of(findings)
 }
 
-/// The containerd that is meant, as far as one runs; and a word if that is not clear.
-fn running(options: &Options, root: &Root) -> (Running, Option<Finding>) {
-    let mut found = Running::find(!root.is_own());
-    let or = |path: &Option<PathBuf>, default: &str| path.clone().unwrap_or_else(|| default.into());
-    found.retain(|running| {
-        let is_config = |config: &PathBuf| *config == or(&running.config, DEFAULT_CONFIG);
-        options.config.as_ref().is_none_or(is_config)
-            && (options.address.is_none()
-                || options.address == running.address
-                || running.address.is_none())
-    });
-    let several = (found.len() > 1).then(|| {
-        let pids: Vec<String> = found.iter().map(|running| running.pid.to_string()).collect();
-        let fact = format_args!(
-            "several containerds run, of which one is examined (processes {})",
-            pids.join(", ")
-        );
-        Finding::new(Severity::Failure, Code::ContainerdSeveral, fact)
-            .mend("name the one that kubelet uses with --config")
-    });
-    (found.into_iter().next().unwrap_or_default(), several)
-}
-
-fn socket(options: &Options, running: &Running, config: &Config) -> PathBuf {
-    let given = options.address.clone().or_else(|| running.address.clone());
-    given.unwrap_or_else(|| settings::address(config).into())
+/// Others than root see neither containerd's process and socket nor the policies.
+fn rights() -> Option<Finding> {
+    let user = rustix::process::geteuid();
+    (!user.is_root()).then(|| {
+        let fact = format_args!("not run as root, but as user {user}: much of the node cannot be seen");
+        Finding::new(Severity::Failure, Code::Rights, fact).mend("run as root")
+    })
 }
 
 async fn version(
@@ -115,25 +107,26 @@ async fn version(
             Ok(release) => (Some(release), vec![release.judge(&version)]),
             Err(error) => {
                 let fact = format_args!("its version is {version:?}, which is {error}");
-                (None, vec![unreachable(Severity::Failure, &fact)])
+                (None, vec![unreachable(Severity::Unknown, &fact)])
             }
         },
         (Err(error), Some((release, version))) => {
-            (Some(*release), vec![unreachable(Severity::Note, &error), release.judge(version)])
+            // Something is there and does not answer: what it would do is for it to say.
+            let severity = if connection.is_ok() { Severity::Unknown } else { Severity::Note };
+            (Some(*release), vec![unreachable(severity, &error), release.judge(version)])
         }
         (Err(error), None) => {
             let why = format_args!(
                 "{error}; releases before 2.1 ask no verifier, and which this is is not known"
             );
-            let finding = unreachable(Severity::Failure, &why);
+            let finding = unreachable(Severity::Unknown, &why);
             (None, vec![finding.mend("start containerd, name its socket with --address, or its version with --containerd-version")])
         }
     }
 }
 
-/// The files of the configuration: what is wrong with them, who can change them, and whether
-/// containerd has read them as they are now.
-fn configuration(root: &Root, config: &Config, socket: &Path) -> Vec<Finding> {
+/// The files of the configuration: what is wrong with them, and who can change them.
+fn configuration(root: &Root, config: &Config) -> Vec<Finding> {
     let mut findings = config.findings.clone();
     if let Some(path) = config.files.first() {
         let more = config.files.len() - 1;
@@ -143,24 +136,16 @@ fn configuration(root: &Root, config: &Config, socket: &Path) -> Vec<Finding> {
         };
         findings.push(Finding::new(Severity::Ok, Code::ConfigRead, fact).at(Location::file(path)));
     }
-    // The socket is made anew when containerd starts.
-    let started = std::fs::metadata(socket).and_then(|metadata| metadata.modified()).ok();
-    for path in &config.files {
-        let Ok(resolved) = root.resolve(path) else { continue };
-        if let Ok(Some(stranger)) = root.who_can_change(&resolved) {
-            let fact =
-                format_args!("others than root can change containerd's configuration: {stranger}");
-            let finding = Finding::new(Severity::Failure, Code::ConfigWritable, fact);
-            let remedy = "chown it to root and chmod go-w it";
-            findings.push(finding.at(Location::file(&stranger.path)).mend(remedy));
-        }
-        let changed = root.metadata(path).and_then(|metadata| metadata.modified()).ok();
-        if changed.zip(started).is_some_and(|(changed, started)| changed > started) {
-            let fact = "changed after containerd had started, which may not have read it";
-            let finding = Finding::new(Severity::Warning, Code::ConfigNotInUse, fact);
-            findings.push(finding.at(Location::file(path)).mend("restart containerd"));
-        }
-    }
+    let mut strangers: Vec<Stranger> =
+        config.files.iter().chain(&config.listed).filter_map(|path| root.who_can_change(path)).collect();
+    strangers.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    strangers.dedup();
+    findings.extend(strangers.into_iter().map(|stranger| {
+        let fact = format_args!("others than root can change containerd's configuration: {stranger}");
+        Finding::new(Severity::Failure, Code::ConfigWritable, fact)
+            .at(Location::file(&stranger.path))
+            .mend("chown it to root and chmod go-w it")
+    }));
     findings
 }
 
@@ -190,13 +175,13 @@ async fn probes(options: &Options, containerd: Option<&Containerd>) -> Vec<Findi
         match (containerd, code) {
             (None, code) => {
                 let fact = format_args!("{image} is not pulled: containerd does not answer");
-                findings.push(Finding::new(Severity::Failure, code, fact));
+                findings.push(Finding::new(Severity::Unknown, code, fact));
             }
             (Some(containerd), Code::ProbeRefused) => {
-                findings.extend(probe::must_be_refused(containerd, image).await);
+                findings.extend(probe::must_be_refused(containerd, image, &options.unfinished).await);
             }
             (Some(containerd), _) => {
-                findings.extend(probe::must_be_allowed(containerd, image).await);
+                findings.extend(probe::must_be_allowed(containerd, image, &options.unfinished).await);
             }
         }
     }

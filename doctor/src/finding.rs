@@ -21,6 +21,8 @@ pub enum Severity {
     Warning,
     /// Pulls are refused that should not be: many or all.
     Blocked,
+    /// Whether pulls are verified could not be found out.
+    Unknown,
     /// Pulls go through that nobody verified, or may.
     Failure,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Severity {
             Self::Note => "note",
             Self::Warning => "warning",
             Self::Blocked => "blocked",
+            Self::Unknown => "unknown",
             Self::Failure => "failure",
         })
     }
@@ -68,8 +71,12 @@ codes! {
     ConfigVersion = "config.version",
     /// Others than root can change a configuration file.
     ConfigWritable = "config.writable",
-    /// A file was changed after containerd had started.
+    /// containerd has read, or may have read, another configuration than what is there now.
     ConfigNotInUse = "config.not-in-use",
+    /// Which configuration containerd reads cannot be seen.
+    ConfigUnseen = "config.unseen",
+    /// The doctor may not see all that it looks at.
+    Rights = "rights",
     /// A setting lets pulls through, if this containerd heeds it where it stands.
     ConfigDoubtful = "config.doubtful",
     /// The plugin that calls verifiers.
@@ -258,6 +265,8 @@ pub enum Gate {
     Shut,
     /// Pulls are refused that should not be.
     Blocked,
+    /// Whether pulls are verified could not be found out.
+    Unknown,
     /// Pulls go through that nobody verified, or may.
     Open,
 }
@@ -267,6 +276,7 @@ impl fmt::Display for Gate {
         f.write_str(match self {
             Self::Shut => "shut",
             Self::Blocked => "blocked",
+            Self::Unknown => "unknown",
             Self::Open => "open",
         })
     }
@@ -286,6 +296,7 @@ impl Report {
     pub fn of(findings: Vec<Finding>) -> Self {
         let gate = match findings.iter().map(|finding| finding.severity).max() {
             Some(Severity::Failure) | None => Gate::Open,
+            Some(Severity::Unknown) => Gate::Unknown,
             Some(Severity::Blocked) => Gate::Blocked,
             Some(Severity::Ok | Severity::Note | Severity::Warning) => Gate::Shut,
         };

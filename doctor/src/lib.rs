@@ -8,7 +8,9 @@
 //! |---|---|---|
 //! | [`mod@examine`] | [`examine()`]: all checks, in order | yes |
 //! | [`finding`] | [`Finding`], [`Code`], [`Report`] | no |
+//! | [`subject`] | which containerd is examined | yes |
 //! | [`config`] | containerd's configuration, merged as containerd does, each value with its line | by a trait |
+//! | [`loaded`] | whether containerd has read it as it is now | yes |
 //! | [`settings`] | what a configuration means for the gate | no |
 //! | [`release`] | what a release of containerd does by itself | no |
 //! | [`verifiers`] | the files in the verifier directory | no |
@@ -24,12 +26,14 @@ pub mod cri;
 pub mod elf;
 pub mod examine;
 pub mod finding;
+pub mod loaded;
 pub mod network;
 pub mod node;
 pub mod policies;
 pub mod probe;
 pub mod release;
 pub mod settings;
+pub mod subject;
 pub mod verifiers;
 
 pub use examine::{Options, examine};

@@ -8,7 +8,7 @@ use civ_authoring::{Document, Kind};
 use civ_bindir::PluginName;
 use civ_oci::Repository;
 use civ_oci::reference::split_host;
-use civ_policy::{KmsKeyRef, PolicyFile};
+use civ_policy::KmsKeyRef;
 use serde::Deserialize;
 
 use crate::finding::{Code, Finding, Location, Severity};
@@ -72,7 +72,7 @@ pub fn judge(root: &Root, verifiers: &[Ours]) -> (Needs, Vec<Finding>) {
     for Ours { plugin, kind } in verifiers {
         let path = plugin.policy_path();
         let at = Location::file(&path);
-        let policy = match PolicyFile::read(&root.join(&path)) {
+        let policy = match root.policy(&path) {
             Ok(policy) => policy,
             Err(error) => {
                 let fact =
@@ -229,7 +229,7 @@ mod tests {
         }
         let ours = |name: &str, kind| Ours { plugin: name.parse().unwrap(), kind };
         let verifiers = [ours("cosign", Kind::Cosign), ours("digestion", Kind::Digestion)];
-        let (_, findings) = judge(&Root::at(dir.path().to_owned()), &verifiers);
+        let (_, findings) = judge(&Root::open(dir.path()).unwrap(), &verifiers);
         let found: Vec<_> = findings.iter().map(|f| (f.severity, f.code)).collect();
         assert_eq!(
             found,

@@ -118,7 +118,7 @@ impl Directory {
         // containerd is started in the root directory.
         let resolved = root.resolve(&Path::new("/").join(&path)).map_err(failed)?;
         let names = root.names(&resolved).map_err(failed)?;
-        let stranger = root.who_can_change(&resolved).map_err(failed)?;
+        let stranger = root.who_can_change(&path);
         let entries = names.into_iter().map(|name| Entry::look(root, &resolved, name)).collect();
         Ok(Self { path, resolved, stranger, entries })
     }
@@ -306,7 +306,7 @@ impl Found {
             return Ok(Self::NoFile);
         }
         let executable = metadata.mode() & 0o111 != 0;
-        let stranger = root.who_can_change(&resolved)?;
+        let stranger = root.who_can_change(path);
         let content = root
             .read(&resolved, EXECUTABLE_MAX)
             .map_or(Content::Unreadable, |bytes| Content::of(&bytes));

@@ -6,9 +6,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 /// The largest policy read, in bytes.
@@ -26,8 +27,18 @@ pub struct PolicyFile {
 impl PolicyFile {
     /// Opens `path` component by component, checks the file, and reads it.
     pub fn read(path: &Path) -> Result<Self, PolicyFileError> {
+        let start = if path.is_absolute() { "/" } else { "." };
+        Self::read_from(CWD, Path::new(start), path)
+    }
+
+    /// The same below the root directory of another system, such as one that is mounted somewhere.
+    pub fn read_below(root: BorrowedFd<'_>, path: &Path) -> Result<Self, PolicyFileError> {
+        Self::read_from(root, Path::new("."), path)
+    }
+
+    fn read_from(at: BorrowedFd<'_>, start: &Path, path: &Path) -> Result<Self, PolicyFileError> {
         let because = |problem| PolicyFileError { path: path.to_owned(), problem };
-        let file = open_without_links(path).map_err(because)?;
+        let file = open_without_links(at, start, path).map_err(because)?;
         let length = check_origin(&file).map_err(because)?;
         let mut bytes =
             Vec::with_capacity(usize::try_from(length.min(POLICY_MAX)).unwrap_or(0) + 1);
@@ -44,11 +55,14 @@ impl PolicyFile {
     }
 }
 
-fn open_without_links(path: &Path) -> Result<File, Problem> {
+fn open_without_links(
+    at: BorrowedFd<'_>,
+    start: &Path,
+    path: &Path,
+) -> Result<File, Problem> {
     let as_directory = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let as_file = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY | OFlags::NONBLOCK;
-    let start = if path.is_absolute() { "/" } else { "." };
-    let mut here = open(start, as_directory, Mode::empty())?;
+    let mut here = openat(at, start, as_directory, Mode::empty())?;
     check_directory(&fstat(&here)?)?;
     let mut components =
         path.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));

@@ -1,5 +1,6 @@
 //! What a file imports: paths relative to it, and patterns as Go expands them (`filepath.Glob`).
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Files, Node, glob};
@@ -17,11 +18,13 @@ enum ImportError {
     TooMany,
 }
 
-/// The paths that the `imports` of the file at `parent` stand for, in containerd's order.
+/// The paths that the `imports` of the file at `parent` stand for, in containerd's order. `listed` gets
+/// the directories that were looked at for them.
 pub(super) fn resolve(
     files: &impl Files,
     parent: &Path,
     imports: &[Node],
+    listed: &mut BTreeSet<PathBuf>,
 ) -> Result<Vec<(PathBuf, Location)>, Finding> {
     let mut found = Vec::new();
     for import in imports {
@@ -30,7 +33,7 @@ pub(super) fn resolve(
         let path = clean(&directory.join(text));
         // Only the asterisk makes containerd look for matches.
         let paths = if path.to_string_lossy().contains('*') {
-            expand(files, &path)
+            expand(files, &path, listed)
         } else {
             Ok(vec![path])
         };
@@ -65,7 +68,11 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 /// Every path that matches, component by component, sorted within each directory.
-fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, ImportError> {
+fn expand(
+    files: &impl Files,
+    pattern: &Path,
+    listed: &mut BTreeSet<PathBuf>,
+) -> Result<Vec<PathBuf>, ImportError> {
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {
         let Component::Normal(part) = component else {
@@ -84,6 +91,7 @@ fn expand(files: &impl Files, pattern: &Path) -> Result<Vec<PathBuf>, ImportErro
         glob::matches(&part, "")?;
         let mut next = Vec::new();
         for directory in &found {
+            listed.insert(directory.clone());
             let mut names = files.names(directory);
             names.retain(|name| glob::matches(&part, name) == Ok(true));
             names.sort_unstable();

@@ -46,6 +46,8 @@ pub struct Config {
     pub address: Option<Node>,
     /// The files read, in the order in which they were merged.
     pub files: Vec<PathBuf>,
+    /// The directories in which patterns of imports are looked for.
+    pub listed: BTreeSet<PathBuf>,
     /// Settings of CRI's images that containerd heeds or not, depending on its release: each a table
     /// like that of `io.containerd.cri.v1.images`.
     pub doubtful: Vec<Table>,
@@ -142,7 +144,7 @@ impl Config {
             self.address = Some(address);
         }
         self.findings.extend(file.findings);
-        import::resolve(files, path, &file.imports)
+        import::resolve(files, path, &file.imports, &mut self.listed)
     }
 
     fn absent(&self, path: &Path) -> Finding {

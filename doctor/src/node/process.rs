@@ -1,14 +1,50 @@
 //! The containerd that runs: its command line says which configuration it reads, its environment
-//! where its verifiers find credentials.
+//! where its verifiers find credentials. Only root's processes count, and only those that see the
+//! files that are examined: a containerd in a container, or a user's, is another.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::Root;
 
 /// The most of a process's command line or environment that is read, in bytes.
 const PROC_MAX: u64 = 1 << 20;
+
+/// The kernel counts the time of processes in these, whatever its own clock.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Why the process at the other end of a socket is not the containerd of the node examined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSeen {
+    /// It is in another PID namespace, or /proc is that of another.
+    #[error("its process cannot be seen from here")]
+    Hidden,
+    /// It is not called containerd.
+    #[error("process {pid} answers there, which is {name:?} and not containerd")]
+    Stranger {
+        /// Its process id.
+        pid: u32,
+        /// What it is called.
+        name: String,
+    },
+    /// It does not run as root.
+    #[error("process {pid} answers there, which is not root's")]
+    Rootless {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It has another root directory, or other mounts.
+    #[error("process {pid} answers there, which sees other files than are examined")]
+    Elsewhere {
+        /// Its process id.
+        pid: u32,
+    },
+}
 
 /// A running containerd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,27 +58,61 @@ pub struct Running {
 }
 
 impl Running {
-    /// Every containerd in /proc that sees the same files as we do; any, if `anywhere`.
-    pub fn find(anywhere: bool) -> Vec<Self> {
+    /// Every containerd of root's in /proc that sees the files below `root`, by process id.
+    pub fn find(root: &Root) -> Vec<Self> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        let ours = fs::read_link("/proc/self/ns/mnt").ok();
-        let mut found: Vec<Self> = processes
-            .flatten()
-            .filter_map(|process| {
-                let pid = process.file_name().to_str()?.parse().ok()?;
-                let path = process.path();
-                let is_here = anywhere || fs::read_link(path.join("ns/mnt")).ok() == ours;
-                let comm = read(&path.join("comm")).filter(|_| is_here)?;
-                if comm.trim_ascii() != b"containerd" {
-                    return None;
-                }
-                let line = read(&path.join("cmdline"))?;
-                let arguments: Vec<&OsStr> = split(&line).collect();
-                Some(Self { pid, ..Self::of_arguments(&arguments) })
-            })
-            .collect();
+        let ids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let mut found: Vec<Self> = ids.filter_map(|pid| Self::at(pid, root).ok()).collect();
         found.sort_unstable_by_key(|running| running.pid);
         found
+    }
+
+    /// The containerd of the node whose files are below `root`, if process `pid` is that.
+    pub fn at(pid: u32, root: &Root) -> Result<Self, NotSeen> {
+        // Ids of one PID namespace mean nothing in the /proc of another.
+        let here = fs::read_link("/proc/self").ok();
+        let own = std::process::id().to_string();
+        if pid == 0 || here.is_none_or(|here| here != Path::new(&own)) {
+            return Err(NotSeen::Hidden);
+        }
+        let process = directory(pid);
+        let name = read(&process.join("comm")).ok_or(NotSeen::Hidden)?;
+        if name.trim_ascii() != b"containerd" {
+            let name = String::from_utf8_lossy(name.trim_ascii()).into_owned();
+            return Err(NotSeen::Stranger { pid, name });
+        }
+        let status = read(&process.join("status")).ok_or(NotSeen::Hidden)?;
+        if effective_user(&status) != Some(0) {
+            return Err(NotSeen::Rootless { pid });
+        }
+        if !sees(&process, root) {
+            return Err(NotSeen::Elsewhere { pid });
+        }
+        let line = read(&process.join("cmdline")).ok_or(NotSeen::Hidden)?;
+        let arguments: Vec<&OsStr> = split(&line).collect();
+        let mut running = Self { pid, ..Self::of_arguments(&arguments) };
+        if let Ok(directory) = fs::read_link(process.join("cwd")) {
+            // What is absolute stays as it is.
+            running.config = running.config.map(|path| directory.join(path));
+            running.address = running.address.map(|path| directory.join(path));
+        }
+        Ok(running)
+    }
+
+    /// When it was started, by today's clock, to a few hundredths of a second.
+    pub fn started(&self) -> Option<SystemTime> {
+        let stat = read(&directory(self.pid).join("stat"))?;
+        let stat = String::from_utf8_lossy(&stat).into_owned();
+        // The name of a process may hold anything, parentheses included.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+        let uptime = read(Path::new("/proc/uptime"))?;
+        let uptime = String::from_utf8_lossy(&uptime).into_owned();
+        let (seconds, hundredths) = uptime.split_ascii_whitespace().next()?.split_once('.')?;
+        let uptime = Duration::from_secs(seconds.parse().ok()?)
+            + Duration::from_millis(10 * hundredths.parse::<u64>().ok()?);
+        let age = uptime.saturating_sub(Duration::from_millis(1000 / TICKS_PER_SECOND * ticks));
+        SystemTime::now().checked_sub(age)
     }
 
     /// What a command line says, which urfave/cli reads: one dash or two, a value after `=` or as the
@@ -68,7 +138,7 @@ impl Running {
 
     /// The environment that its verifiers inherit. Empty if we may not read it.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
-        let bytes = read(&Path::new("/proc").join(self.pid.to_string()).join("environ"));
+        let bytes = read(&directory(self.pid).join("environ"));
         let bytes = bytes.unwrap_or_default();
         split(&bytes)
             .filter_map(|variable| {
@@ -80,6 +150,30 @@ impl Running {
             })
             .collect()
     }
+}
+
+fn directory(pid: u32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string())
+}
+
+/// Does the process see the files below `root`? With our own root, it also has to have our mounts.
+fn sees(process: &Path, root: &Root) -> bool {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    if root.is_own() && namespace(process).is_none_or(|of| Some(of) != namespace("/proc/self".as_ref()))
+    {
+        return false;
+    }
+    let theirs = fs::metadata(process.join("root")).ok();
+    let examined = fs::metadata(root.join(Path::new("/"))).ok();
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    theirs.is_some() && theirs.map(identity) == examined.map(identity)
+}
+
+/// The effective user of `/proc/PID/status`.
+fn effective_user(status: &[u8]) -> Option<u32> {
+    let text = String::from_utf8_lossy(status);
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
@@ -95,6 +189,13 @@ fn split(bytes: &[u8]) -> impl Iterator<Item = &OsStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_effective_user_counts() {
+        let status = b"Name:\tcontainerd\nUid:\t1000\t0\t1000\t0\nGid:\t1\t1\t1\t1\n";
+        assert_eq!(effective_user(status), Some(0));
+        assert_eq!(effective_user(b"Name:\tUid\n"), None);
+    }
 
     #[test]
     fn the_command_line_names_the_configuration() {

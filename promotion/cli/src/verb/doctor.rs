@@ -1,12 +1,14 @@
 //! `civ doctor`
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use civ_doctor::finding::Gate;
+use civ_doctor::probe::Unfinished;
 use civ_doctor::release::Release;
 use civ_doctor::{Finding, Options, Report, Severity, examine};
 use clap::{Args, ValueHint};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, count, print};
@@ -30,10 +32,12 @@ pub(crate) struct Doctor {
     /// Ask neither registries nor KMS.
     #[arg(long)]
     offline: bool,
-    /// Pull this image, which must be refused. What comes in is removed again.
+    /// Pull this image, which must be refused and need no credentials. What comes in is removed
+    /// again; an image that is on the node already is not pulled.
     #[arg(long, value_name = "REF")]
     probe: Option<String>,
-    /// Pull this image, which must be allowed. What comes in is removed again.
+    /// Pull this image, which must be allowed and need no credentials. What comes in is removed
+    /// again; an image that is on the node already is not pulled.
     #[arg(long, value_name = "REF")]
     probe_allowed: Option<String>,
     /// The form of the result.
@@ -47,7 +51,8 @@ fn version(text: &str) -> Result<(Release, String), civ_doctor::release::NoRelea
 
 pub(crate) async fn run(args: Doctor) -> Result<Exit, Failure> {
     let output = args.output;
-    let report = examine(&Options {
+    let unfinished = Unfinished::default();
+    let options = Options {
         root: args.root,
         config: args.config,
         address: args.address,
@@ -55,10 +60,52 @@ pub(crate) async fn run(args: Doctor) -> Result<Exit, Failure> {
         offline: args.offline,
         probe: args.probe,
         probe_allowed: args.probe_allowed,
-    })
-    .await;
+        unfinished: unfinished.clone(),
+    };
+    let mut stop = Stop::new()?;
+    let report = tokio::select! {
+        report = examine(&options) => report,
+        () = stop.told() => {
+            if unfinished.is_any() {
+                // Whoever closed the terminal reads nothing.
+                let _ = writeln!(io::stderr(), "civ: waiting for the probe's pull to end (two minutes at most), to remove what it brings; stop again to leave it there");
+            }
+            tokio::select! {
+                () = unfinished.wait() => {}
+                () = stop.told() => {}
+            }
+            return Err(Failure::new(Exit::Interrupted, "stopped"));
+        }
+    };
     print(output, &report, || lines(&report))?;
     Ok(if report.gate == Gate::Shut { Exit::Success } else { Exit::Refused })
+}
+
+/// The ways in which a user or a system says that it is enough.
+struct Stop([Signal; 3]);
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(Exit::Internal, format_args!("cannot listen for signals: {error}"))
+            })
+        };
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn told(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 fn lines(report: &Report) -> Vec<String> {
@@ -68,7 +115,7 @@ fn lines(report: &Report) -> Vec<String> {
         _ if !in_colour => text,
         Severity::Ok => format!("\u{1b}[32m{text}\u{1b}[0m"),
         Severity::Note => text,
-        Severity::Warning => format!("\u{1b}[33m{text}\u{1b}[0m"),
+        Severity::Warning | Severity::Unknown => format!("\u{1b}[33m{text}\u{1b}[0m"),
         Severity::Blocked | Severity::Failure => format!("\u{1b}[1;31m{text}\u{1b}[0m"),
     };
     let mut lines = Vec::new();
@@ -86,6 +133,7 @@ fn lines(report: &Report) -> Vec<String> {
     let worst = match report.gate {
         Gate::Shut => Severity::Ok,
         Gate::Blocked => Severity::Blocked,
+        Gate::Unknown => Severity::Unknown,
         Gate::Open => Severity::Failure,
     };
     let gate = paint(worst, format!("the gate is {}", report.gate));

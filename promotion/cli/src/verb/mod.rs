@@ -46,7 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),
         Verb::Clean(args) => until_stopped(clean::run(args), None),
         Verb::Log(args) => log::run(args),
-        Verb::Doctor(args) => until_stopped(doctor::run(args), None),
+        Verb::Doctor(args) => until_done(doctor::run(args)),
         Verb::Demo(demo) => until_stopped(demo.run(), None),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
@@ -67,9 +67,7 @@ fn until_stopped(
     verb: impl Future<Output = Result<Exit, Failure>>,
     hint: Option<&'static str>,
 ) -> Result<Exit, Failure> {
-    let runtime = Runtime::new()
-        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(async {
+    until_done(async {
         tokio::select! {
             outcome = verb => outcome,
             Ok(()) = tokio::signal::ctrl_c() => {
@@ -80,7 +78,14 @@ fn until_stopped(
                 })
             }
         }
-    });
+    })
+}
+
+/// Runs `verb`, which sees to signals itself.
+fn until_done(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = Runtime::new()
+        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(verb);
     // Long enough for tasks to stop, too short to wait for a credential helper that hangs.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
