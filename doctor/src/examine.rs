@@ -46,7 +46,8 @@ pub async fn examine(options: &Options) -> Report {
     let root = match Root::open(directory) {
         Ok(root) => root,
         Err(error) => {
-            let fact = format_args!("{}, the node's root, cannot be opened: {error}", directory.display());
+            let fact =
+                format_args!("{}, the node's root, cannot be opened: {error}", directory.display());
             let finding = Finding::new(Severity::Unknown, Code::Rights, fact);
             return Report::of(vec![finding.mend("name a directory with --root, and mount /proc")]);
         }
@@ -85,7 +86,8 @@ pub async fn examine(options: &Options) -> Report {
 fn rights() -> Option<Finding> {
     let user = rustix::process::geteuid();
     (!user.is_root()).then(|| {
-        let fact = format_args!("not run as root, but as user {user}: much of the node cannot be seen");
+        let fact =
+            format_args!("not run as root, but as user {user}: much of the node cannot be seen");
         Finding::new(Severity::Failure, Code::Rights, fact).mend("run as root")
     })
 }
@@ -136,12 +138,17 @@ fn configuration(root: &Root, config: &Config) -> Vec<Finding> {
         };
         findings.push(Finding::new(Severity::Ok, Code::ConfigRead, fact).at(Location::file(path)));
     }
-    let mut strangers: Vec<Stranger> =
-        config.files.iter().chain(&config.listed).filter_map(|path| root.who_can_change(path)).collect();
+    let mut strangers: Vec<Stranger> = config
+        .files
+        .iter()
+        .chain(&config.listed)
+        .filter_map(|path| root.who_can_change(path))
+        .collect();
     strangers.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     strangers.dedup();
     findings.extend(strangers.into_iter().map(|stranger| {
-        let fact = format_args!("others than root can change containerd's configuration: {stranger}");
+        let fact =
+            format_args!("others than root can change containerd's configuration: {stranger}");
         Finding::new(Severity::Failure, Code::ConfigWritable, fact)
             .at(Location::file(&stranger.path))
             .mend("chown it to root and chmod go-w it")
@@ -161,7 +168,7 @@ fn files(root: &Root, settings: &Settings, findings: &mut Vec<Finding>) -> polic
     let machine = Machine::of_arch(std::env::consts::ARCH);
     let (verifiers, judged) = directory.judge(settings, machine);
     findings.extend(judged);
-    let (needs, judged) = policies::judge(root, &verifiers);
+    let (needs, judged) = policies::judge(root, &verifiers, &directory.names());
     findings.extend(judged);
     needs
 }
@@ -178,10 +185,12 @@ async fn probes(options: &Options, containerd: Option<&Containerd>) -> Vec<Findi
                 findings.push(Finding::new(Severity::Unknown, code, fact));
             }
             (Some(containerd), Code::ProbeRefused) => {
-                findings.extend(probe::must_be_refused(containerd, image, &options.unfinished).await);
+                findings
+                    .extend(probe::must_be_refused(containerd, image, &options.unfinished).await);
             }
             (Some(containerd), _) => {
-                findings.extend(probe::must_be_allowed(containerd, image, &options.unfinished).await);
+                findings
+                    .extend(probe::must_be_allowed(containerd, image, &options.unfinished).await);
             }
         }
     }

@@ -149,6 +149,8 @@ codes! {
     PolicyInvalid = "policy.invalid",
     /// A document that this civ does not know.
     PolicyUnchecked = "policy.unchecked",
+    /// Others than root can change a policy.
+    PolicyWritable = "policy.writable",
     /// Repositories whose images need not pass.
     PolicyExempts = "policy.exempts",
     /// No policy refuses images of repositories that it does not name.

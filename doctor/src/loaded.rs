@@ -44,8 +44,11 @@ pub fn judge(
             "restart containerd (also if only the clock was set back since it had started: times cannot tell)",
         ))
     };
-    let mut found: Vec<Finding> = changes(root, path, config).into_iter().filter_map(judge).collect();
-    found.sort_unstable_by(|a, b| a.at.as_ref().map(|at| &at.file).cmp(&b.at.as_ref().map(|at| &at.file)));
+    let mut found: Vec<Finding> =
+        changes(root, path, config).into_iter().filter_map(judge).collect();
+    found.sort_unstable_by(|a, b| {
+        a.at.as_ref().map(|at| &at.file).cmp(&b.at.as_ref().map(|at| &at.file))
+    });
     found.dedup();
     found
 }

@@ -23,8 +23,17 @@ const ASKED_MAX: usize = 16;
 pub fn ask(needs: &Needs, environment: Vec<(OsString, OsString)>) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         needs.registries.iter().take(ASKED_MAX).flat_map(|host| registry(host)).collect();
+    findings.extend(not_asked(needs.registries.len(), "registries", Code::Registry));
+    findings.extend(not_asked(needs.keys.len(), "keys", Code::Kms));
     findings.extend(keys(needs, environment));
     findings
+}
+
+fn not_asked(count: usize, what: &str, code: Code) -> Option<Finding> {
+    (count > ASKED_MAX).then(|| {
+        let fact = format_args!("{} of {count} {what} are not asked", count - ASKED_MAX);
+        Finding::new(Severity::Note, code, fact)
+    })
 }
 
 fn registry(host: &str) -> Vec<Finding> {
@@ -60,7 +69,7 @@ fn registry(host: &str) -> Vec<Finding> {
     });
     findings.push(match status {
         401 if wants_password => {
-            let fact = format_args!("{host} wants a password, and verifiers ask without one");
+            let fact = format_args!("{host} wants a password, and verifiers ask without one (what hosts.toml says is not looked at)");
             Finding::new(Severity::Warning, Code::RegistryCredentials, fact)
                 .mend("keep the signatures where everybody may read them (signatureRepository)")
         }

@@ -18,6 +18,8 @@ use crate::verifiers::Ours;
 /// Where the policies are.
 const POLICIES: &str = "/etc/containerd/image-verifiers";
 const POLICY: &str = "trustpolicy.json";
+/// The level at which nothing is asked.
+const SKIP: &str = "skip";
 /// The most scopes that a finding names.
 const SCOPES_SHOWN: usize = 8;
 
@@ -59,54 +61,62 @@ impl Statement {
     fn lenient(&self) -> Option<&str> {
         let level = self.signature_verification.as_ref().map(|level| &level.level);
         let level = level.or(self.level.as_ref())?;
-        (level == "audit" || level == "skip").then_some(level)
+        (level == "audit" || level == SKIP).then_some(level)
     }
 }
 
-/// Judges the policies of the verifiers that are called.
-pub fn judge(root: &Root, verifiers: &[Ours]) -> (Needs, Vec<Finding>) {
+/// Judges the policies of the verifiers that are called. `installed` are the names of all verifiers,
+/// which may be others than civ's and read policies as well.
+pub fn judge(root: &Root, verifiers: &[Ours], installed: &[&str]) -> (Needs, Vec<Finding>) {
     let mut needs = Needs::default();
     let mut findings = Vec::new();
-    // A verifier that refuses what no statement names shuts the gate for the others too.
+    // A verifier that refuses shuts the gate for the others too.
     let mut all_open = !verifiers.is_empty();
     for Ours { plugin, kind } in verifiers {
         let path = plugin.policy_path();
         let at = Location::file(&path);
-        let policy = match root.policy(&path) {
-            Ok(policy) => policy,
-            Err(error) => {
-                let fact =
-                    format_args!("{plugin} refuses every pull: its policy is {}", error.problem);
-                let finding = Finding::new(Severity::Blocked, Code::PolicyUnusable, fact);
-                findings.push(
-                    finding.at(at).mend(format_args!(
+        let policy =
+            match root.policy(&path) {
+                Ok(policy) => policy,
+                Err(error) => {
+                    let fact =
+                        format_args!("{plugin} refuses every pull: its policy: {}", error.problem);
+                    let finding = Finding::new(Severity::Blocked, Code::PolicyUnusable, fact);
+                    findings.push(finding.at(at).mend(format_args!(
                         "write the policy of {plugin}, owned by root, mode 0600"
-                    )),
-                );
-                all_open = false;
-                continue;
-            }
-        };
+                    )));
+                    all_open = false;
+                    continue;
+                }
+            };
+        // Modes are refused by the verifiers themselves, owners of directories are not.
+        if let Some(stranger) = root.who_can_change(&path) {
+            let fact =
+                format_args!("others than root can change the policy of {plugin}: {stranger}");
+            let finding = Finding::new(Severity::Failure, Code::PolicyWritable, fact);
+            let finding = finding.at(Location::file(&stranger.path));
+            findings.push(finding.mend("chown it to root and chmod go-w it"));
+        }
         let (judged, open) = document(*kind, plugin, &policy.bytes, &mut needs);
         all_open &= open;
         findings.extend(judged.into_iter().map(|finding| finding.at(at.clone())));
     }
     if all_open {
-        let fact =
-            "no policy is known to refuse what it does not name: level audit or skip applies to *";
+        let fact = "no verifier is known to refuse: each policy has no statement of level strict, or audit or skip for *";
         findings.push(
             Finding::new(Severity::Failure, Code::PolicyOpen, fact)
                 .at(Location::file(Path::new(POLICIES)))
                 .mend(
-                    "give the statement with registryScopes [\"*\"] the level strict, or remove it",
+                    "give statements the level strict; civ log says what audit would have refused",
                 ),
         );
     }
-    findings.extend(stale(root, verifiers));
+    findings.extend(stale(root, installed));
     (needs, findings)
 }
 
-/// Judges one document. The second value says whether it lets pass what it does not name.
+/// Judges one document. The second value says whether it refuses nothing, or nothing that it does not
+/// name.
 fn document(
     kind: Kind,
     plugin: &PluginName,
@@ -128,10 +138,11 @@ fn document(
         let fact = format_args!("what the policy of {plugin} leaves open is not known");
         return (vec![Finding::new(Severity::Warning, Code::PolicyUnchecked, fact)], true);
     };
-    let mut open = false;
+    let lenient = |statement: &Statement| statement.lenient().is_some();
+    let mut open = !outline.trust_policies.is_empty() && outline.trust_policies.iter().all(lenient);
     for statement in &outline.trust_policies {
         // Digests are looked up in the policy itself: no registry is asked.
-        if kind != Kind::Digestion {
+        if kind != Kind::Digestion && statement.lenient() != Some(SKIP) {
             needs.registries.extend(registries(statement));
         }
         let Some(level) = statement.lenient() else { continue };
@@ -152,9 +163,12 @@ fn exempt(plugin: &PluginName, level: &str, scopes: &[String]) -> Finding {
     let more = if scopes.len() > SCOPES_SHOWN { ", …" } else { "" };
     let fact =
         format_args!("{plugin} refuses nothing of {}{more}: level {level}", shown.join(", "));
-    let severity =
-        if scopes.iter().any(|scope| scope == "*") { Severity::Warning } else { Severity::Note };
-    Finding::new(severity, Code::PolicyExempts, fact)
+    if level == SKIP && scopes.iter().all(|scope| scope != "*") {
+        return Finding::new(Severity::Note, Code::PolicyExempts, fact)
+            .mend("nothing, if these need no signature; otherwise give them the level strict");
+    }
+    Finding::new(Severity::Warning, Code::PolicyExempts, fact)
+        .mend("give the statement the level strict; civ log says what audit would have refused")
 }
 
 /// The registries that a statement names without wildcards, each as a repository there.
@@ -168,17 +182,24 @@ fn registries(statement: &Statement) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Policies that no verifier of that name reads.
-fn stale(root: &Root, verifiers: &[Ours]) -> Vec<Finding> {
-    let Ok(entries) = fs::read_dir(root.join(Path::new(POLICIES))) else { return Vec::new() };
+fn stale(root: &Root, installed: &[&str]) -> Vec<Finding> {
+    let policies = root.resolve(Path::new(POLICIES)).unwrap_or_else(|_| POLICIES.into());
+    let Ok(entries) = fs::read_dir(root.join(&policies)) else { return Vec::new() };
     let mut unread: Vec<PathBuf> = entries
         .flatten()
-        .filter(|entry| verifiers.iter().all(|ours| entry.file_name() != ours.plugin.as_str()))
+        .filter(|entry| {
+            let name = entry.file_name();
+            let reads = |program: &&str| {
+                program.strip_suffix("-image-verifier").is_some_and(|plugin| name == plugin)
+            };
+            !installed.iter().any(|program| reads(&program))
+        })
         .filter(|entry| entry.path().join(POLICY).exists())
         .map(|entry| Path::new(POLICIES).join(entry.file_name()).join(POLICY))
         .collect();
     unread.sort_unstable();
     let finding = |path: PathBuf| {
-        let fact = "a policy that no verifier of civ's reads";
+        let fact = "a policy that no verifier reads";
         Finding::new(Severity::Note, Code::PolicyStale, fact)
             .at(Location::file(&path))
             .mend("install its verifier, or remove the policy")
@@ -212,7 +233,7 @@ mod tests {
             {"name":"c","registryScopes":["*"],"signatureVerification":{"level":"audit"},"keys":[{"name":"k","kms":"$KEY"}]}]}"#,
         );
         let registries: Vec<_> = needs.registries.iter().map(String::as_str).collect();
-        assert_eq!(registries, ["docker.io", "r.example:5000", "r.io"]);
+        assert_eq!(registries, ["docker.io", "r.example:5000"]);
         assert_eq!(needs.keys.len(), 2);
         assert!(open);
         let severities: Vec<_> = findings.iter().map(|finding| finding.severity).collect();
@@ -223,13 +244,16 @@ mod tests {
     fn a_verifier_without_a_policy_blocks_and_a_policy_without_a_verifier_is_noted() {
         let dir = tempfile::tempdir().unwrap();
         let policies = dir.path().join(POLICIES.trim_start_matches('/'));
-        for (plugin, document) in [("old", "{}"), ("digestion", r#"{"version":"1.0"}"#)] {
+        let documents = [("old", "{}"), ("notation", "{}"), ("digestion", r#"{"version":"1.0"}"#)];
+        for (plugin, document) in documents {
             fs::create_dir_all(policies.join(plugin)).unwrap();
             fs::write(policies.join(plugin).join(POLICY), document).unwrap();
         }
         let ours = |name: &str, kind| Ours { plugin: name.parse().unwrap(), kind };
         let verifiers = [ours("cosign", Kind::Cosign), ours("digestion", Kind::Digestion)];
-        let (_, findings) = judge(&Root::open(dir.path()).unwrap(), &verifiers);
+        let installed =
+            ["cosign-image-verifier", "digestion-image-verifier", "notation-image-verifier"];
+        let (_, findings) = judge(&Root::open(dir.path()).unwrap(), &verifiers, &installed);
         let found: Vec<_> = findings.iter().map(|f| (f.severity, f.code)).collect();
         assert_eq!(
             found,
@@ -239,6 +263,37 @@ mod tests {
                 (Severity::Note, Code::PolicyStale),
             ]
         );
+    }
+
+    #[test]
+    fn a_policy_without_a_strict_statement_is_open_whatever_it_names() {
+        let statement = |name: &str, level: &str| {
+            let key = if level == "skip" {
+                String::new()
+            } else {
+                format!(r#","keys":[{{"name":"k","kms":"{KEY}"}}]"#)
+            };
+            format!(
+                r#"{{"name":"{name}","registryScopes":["r.io/{name}/**"],"signatureVerification":{{"level":"{level}"}}{key}}}"#
+            )
+        };
+        for (levels, is_open) in [
+            (&["audit"][..], true),
+            (&["skip"], true),
+            (&["audit", "skip"], true),
+            (&["strict", "audit", "skip"], false),
+        ] {
+            let statements: Vec<_> = levels.iter().map(|level| statement(level, level)).collect();
+            let (_, findings, open) = cosign(&format!(
+                r#"{{"version":"1.0","trustPolicies":[{}]}}"#,
+                statements.join(",")
+            ));
+            assert_eq!(open, is_open, "{levels:?}");
+            let audited = levels.contains(&"audit");
+            assert_eq!(findings.iter().any(|f| f.severity == Severity::Warning), audited);
+            let mut exempts = findings.iter().filter(|f| f.code == Code::PolicyExempts);
+            assert!(exempts.all(|finding| finding.mend.is_some()));
+        }
     }
 
     #[test]

@@ -55,9 +55,7 @@ pub async fn must_be_refused(
         Finding::new(severity, Code::ProbeRefused, format_args!("{image} {fact}"))
     };
     let finding = match outcome {
-        Outcome::Refused { reason } => {
-            finding(Severity::Ok, &format_args!("is refused: {reason}"))
-        }
+        Outcome::Refused { reason } => finding(Severity::Ok, &format_args!("is refused: {reason}")),
         Outcome::Pulled => finding(Severity::Failure, &"was pulled, and should have been refused")
             .mend("mend the failures above; if there are none, see what the policies say about it"),
         Outcome::Broken(message) => finding(
@@ -87,11 +85,10 @@ pub async fn must_be_allowed(
     };
     let finding = match outcome {
         Outcome::Pulled => finding(Severity::Ok, &"is allowed"),
-        Outcome::Refused { reason } => finding(
-            Severity::Blocked,
-            &format_args!("should be allowed, and is refused: {reason}"),
-        )
-        .mend("sign the image, or mend the policy"),
+        Outcome::Refused { reason } => {
+            finding(Severity::Blocked, &format_args!("should be allowed, and is refused: {reason}"))
+                .mend("sign the image, or mend the policy")
+        }
         Outcome::Broken(message) => finding(
             Severity::Blocked,
             &format_args!("should be allowed, and a verifier fails: {message}"),
@@ -108,7 +105,8 @@ pub async fn must_be_allowed(
 }
 
 fn there(image: &str, code: Code) -> Finding {
-    let fact = format_args!("{image} is on the node already, and is not pulled: its tag could move");
+    let fact =
+        format_args!("{image} is on the node already, and is not pulled: its tag could move");
     Finding::new(Severity::Unknown, code, fact).mend("name another image")
 }
 
@@ -120,7 +118,9 @@ async fn pull(
 ) -> (Outcome, Vec<Finding>) {
     let name: Name = match image.parse() {
         Ok(name) => name,
-        Err(error) => return (Outcome::Failed(format!("not an image's name: {error}")), Vec::new()),
+        Err(error) => {
+            return (Outcome::Failed(format!("not an image's name: {error}")), Vec::new());
+        }
     };
     let busy = Arc::clone(&unfinished.0).lock_owned().await;
     let (containerd, image) = (containerd.clone(), image.to_owned());
@@ -178,9 +178,8 @@ impl Known {
 ///
 /// CRI removes an image with all of its names, so one that has another name stays.
 async fn clean_up(containerd: &Containerd, name: &Name, before: &Known) -> Vec<Finding> {
-    let warning = |fact: &dyn std::fmt::Display| {
-        Finding::new(Severity::Warning, Code::ProbeCleanUp, fact)
-    };
+    let warning =
+        |fact: &dyn std::fmt::Display| Finding::new(Severity::Warning, Code::ProbeCleanUp, fact);
     let images = match containerd.images().await {
         Ok(images) => images,
         Err(error) => {

@@ -206,24 +206,24 @@ fn bypasses(images: &Table) -> Vec<Finding> {
             None => found.push(wrong_type(node, name)),
         }
     }
-    let registry = value::field(images, "registry");
+    let registry = value::field_table(images, "registry").unwrap_or_else(|node| {
+        found.push(wrong_type(node, "registry"));
+        Table::new()
+    });
     let tables = [
         ("mirrors", Code::CriRegistryMirrors),
         ("configs", Code::CriRegistryConfigs),
         ("auths", Code::CriRegistryAuths),
     ];
     for (name, code) in tables {
-        let Some(node) = registry.and_then(Node::table).and_then(|table| value::field(table, name))
-        else {
-            continue;
-        };
-        match node.table().map(|table| table.values().next()) {
+        match value::field_table(&registry, name) {
             // The place of an entry, since a table may be written in several places.
-            Some(Some(entry)) => {
-                found.push(bypass(entry, code, &format!("registry.{name} is not empty"), name));
+            Ok(table) => {
+                found.extend(table.values().next().map(|entry| {
+                    bypass(entry, code, &format!("registry.{name} is not empty"), name)
+                }))
             }
-            Some(None) => {}
-            None => found.push(wrong_type(node, name)),
+            Err(node) => found.push(wrong_type(node, name)),
         }
     }
     if let Some(node) = value::field(images, "max_concurrent_downloads") {

@@ -103,9 +103,10 @@ fn config_of(running: &Running) -> &Path {
 }
 
 fn address_of(root: &Root, running: &Running) -> PathBuf {
-    running.address.clone().unwrap_or_else(|| {
-        settings::address(&Config::load(root, config_of(running))).into()
-    })
+    running
+        .address
+        .clone()
+        .unwrap_or_else(|| settings::address(&Config::load(root, config_of(running))).into())
 }
 
 /// Do both lead to the same place?
@@ -142,7 +143,8 @@ fn none_of(candidates: &[Running], root: &Root) -> Finding {
         )
     };
     let all: Vec<String> = candidates.iter().map(each).collect();
-    let fact = format_args!("which of the running containerds is meant is not clear: {}", all.join("; "));
+    let fact =
+        format_args!("which of the running containerds is meant is not clear: {}", all.join("; "));
     Finding::new(Severity::Failure, Code::ContainerdSeveral, fact)
         .mend("name the one that kubelet uses with --address")
 }

@@ -51,7 +51,7 @@ pub enum Found {
     NoFile,
     /// A file.
     File {
-        /// Whether anybody may execute it.
+        /// Whether anybody may execute it: by its mode, and where it is mounted.
         executable: bool,
         /// Who but root can change it.
         stranger: Option<Stranger>,
@@ -121,6 +121,11 @@ impl Directory {
         let stranger = root.who_can_change(&path);
         let entries = names.into_iter().map(|name| Entry::look(root, &resolved, name)).collect();
         Ok(Self { path, resolved, stranger, entries })
+    }
+
+    /// The names of all that is in it.
+    pub fn names(&self) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.name.as_str()).collect()
     }
 
     /// Judges what is there, and returns the verifiers of civ's that are called.
@@ -229,7 +234,10 @@ impl Entry {
             );
         }
         if !executable {
-            findings.push(blocked(Code::VerifierNotExecutable, &"may not be executed"));
+            findings.push(blocked(
+                Code::VerifierNotExecutable,
+                &"may not be executed, by its mode or by the mount option noexec",
+            ));
             return (None, findings);
         }
         let (ours, judged) = judge_content(name, content, machine);
@@ -305,7 +313,9 @@ impl Found {
         if !metadata.is_file() {
             return Ok(Self::NoFile);
         }
-        let executable = metadata.mode() & 0o111 != 0;
+        let mounted = rustix::fs::statvfs(root.join(&resolved))?;
+        let noexec = mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC);
+        let executable = metadata.mode() & 0o111 != 0 && !noexec;
         let stranger = root.who_can_change(path);
         let content = root
             .read(&resolved, EXECUTABLE_MAX)

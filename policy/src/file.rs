@@ -55,11 +55,7 @@ impl PolicyFile {
     }
 }
 
-fn open_without_links(
-    at: BorrowedFd<'_>,
-    start: &Path,
-    path: &Path,
-) -> Result<File, Problem> {
+fn open_without_links(at: BorrowedFd<'_>, start: &Path, path: &Path) -> Result<File, Problem> {
     let as_directory = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let as_file = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY | OFlags::NONBLOCK;
     let mut here = openat(at, start, as_directory, Mode::empty())?;

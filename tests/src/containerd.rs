@@ -27,7 +27,8 @@ use crate::{
 /// Where a verifier finds its policy, below /etc/containerd.
 const POLICIES: &str = "image-verifiers";
 
-/// Run by `sh` as the first process of the namespaces: $1 is the test's directory, $2 containerd.
+/// Run by `sh` as the first process of the namespaces: $1 is the test's directory, $2 containerd,
+/// $3 what the test adds.
 /// /etc/containerd may not exist, and containerd itself creates /etc/cni: hence the overlay.
 const ENTER: &str = r#"
 mount -t tmpfs tmpfs "$1/overlay"
@@ -36,6 +37,7 @@ mount -t overlay -o "lowerdir=/etc,upperdir=$1/overlay/upper,workdir=$1/overlay/
 mkdir -p /etc/containerd
 mount --bind "$1/etc" /etc/containerd
 mount -t tmpfs tmpfs /run
+eval "$3"
 exec "$2" --config "$1/config.toml"
 "#;
 
@@ -52,6 +54,9 @@ pub struct Setup {
     pub env: BTreeMap<String, String>,
     /// What becomes of the usual configuration.
     pub config: Option<Edit>,
+    /// Shell commands before containerd starts, in its namespaces and with its /run: `$1` is the
+    /// directory of [`Containerd::file`], `$2` the executable.
+    pub before: String,
     /// More files beside `config.toml`, by their names.
     pub files: Vec<(String, String)>,
 }
@@ -98,7 +103,10 @@ impl Containerd {
         let config = setup.config.as_ref().map_or_else(|| config(root), |edit| edit(&config(root)));
         fs::write(root.join("config.toml"), config).expect("a file in a directory of ours");
         for (name, text) in &setup.files {
-            fs::write(root.join(name), text).expect("a file in a directory of ours");
+            let path = root.join(name);
+            let directory = path.parent().expect("a file is in a directory");
+            fs::create_dir_all(directory).expect("a directory in a directory of ours");
+            fs::write(path, text).expect("a file in a directory of ours");
         }
 
         let mut command = daemon::command(Path::new("unshare"));
@@ -107,6 +115,7 @@ impl Containerd {
             .args(["--propagation", "private", "--", "sh", "-euc", ENTER, "sh"])
             .arg(root)
             .arg(programs::find("containerd"))
+            .arg(&setup.before)
             .env("TMPDIR", root.join("tmp"))
             .envs(&setup.env);
         let log = root.join("log");
@@ -216,10 +225,29 @@ impl Containerd {
 
     /// Runs `civ` on this node: where /etc/containerd is the test's, and this containerd the only one.
     pub fn civ<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Finished {
-        let inside = self.server.child_of().expect("containerd runs in namespaces of its own");
+        programs::run(&mut self.civ_in(&["--mount", "--pid"], arguments))
+    }
+
+    /// `civ` in only some namespaces of this containerd (options of nsenter), or in none: then
+    /// [`Self::root`] is where the node is.
+    pub fn civ_in<'a>(
+        &self,
+        namespaces: &[&str],
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--mount", "--pid", "--target", &inside.to_string(), "--"]);
-        programs::run(command.arg(civ::executable()).args(arguments).env_clear())
+        command.args(namespaces).args(["--target", &self.pid().to_string(), "--"]);
+        command.arg(civ::executable()).args(arguments).env_clear();
+        command
+    }
+
+    /// The root directory of this containerd, as seen by the test.
+    pub fn root(&self) -> String {
+        format!("/proc/{}/root", self.pid())
+    }
+
+    fn pid(&self) -> i32 {
+        self.server.child_of().expect("containerd runs in namespaces of its own")
     }
 
     /// A file of this containerd's, such as `config.toml`.

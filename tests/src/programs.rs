@@ -64,7 +64,7 @@ impl From<Output> for Finished {
 
 /// Runs a command to its end, with nothing to read.
 #[track_caller]
-pub(crate) fn run(command: &mut Command) -> Finished {
+pub fn run(command: &mut Command) -> Finished {
     command
         .stdin(Stdio::null())
         .output()

@@ -66,6 +66,16 @@ pub fn field<'a>(table: &'a Table, name: &str) -> Option<&'a Node> {
     table.iter().rev().find(|(key, _)| key.to_lowercase() == name).map(|(_, node)| node)
 }
 
+/// The field `name` of a table that becomes a structure, where that is a table itself: of several
+/// spellings containerd reads all, one after the other. `Err` is what is no table.
+pub fn field_table<'a>(table: &'a Table, name: &str) -> Result<Table, &'a Node> {
+    let mut merged = Table::new();
+    for (_, node) in table.iter().filter(|(key, _)| key.to_lowercase() == name) {
+        merge(&mut merged, node.table().ok_or(node)?.clone());
+    }
+    Ok(merged)
+}
+
 /// Merges `from` into `to`: tables by their entries, all else by replacing it.
 pub fn merge(to: &mut Table, from: Table) {
     for (key, node) in from {

@@ -61,7 +61,8 @@ impl Running {
     /// Every containerd of root's in /proc that sees the files below `root`, by process id.
     pub fn find(root: &Root) -> Vec<Self> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        let ids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let ids =
+            processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
         let mut found: Vec<Self> = ids.filter_map(|pid| Self::at(pid, root).ok()).collect();
         found.sort_unstable_by_key(|running| running.pid);
         found
@@ -159,7 +160,8 @@ fn directory(pid: u32) -> PathBuf {
 /// Does the process see the files below `root`? With our own root, it also has to have our mounts.
 fn sees(process: &Path, root: &Root) -> bool {
     let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
-    if root.is_own() && namespace(process).is_none_or(|of| Some(of) != namespace("/proc/self".as_ref()))
+    if root.is_own()
+        && namespace(process).is_none_or(|of| Some(of) != namespace("/proc/self".as_ref()))
     {
         return false;
     }

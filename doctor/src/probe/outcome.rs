@@ -90,14 +90,25 @@ mod tests {
     fn refuses_a_verdict_that_the_registry_says() {
         let said = "image verifier bindir blocked pull of r.io/a:1 with digest $D for reason: verifier x rejected image (exit code 1): no";
         for message in [
-            format!("failed to pull and unpack image \"r.io/a:1\": failed to resolve image: unexpected status: 403: {said}"),
+            format!(
+                "failed to pull and unpack image \"r.io/a:1\": failed to resolve image: unexpected status: 403: {said}"
+            ),
             format!("failed to pull and unpack image \"r.io/b:1\": {said}"),
             format!("failed to pull image: \"r.io/a:1\": {said}"),
             said.to_owned(),
             said.replace("bindir", "other"),
-            format!("failed to pull and unpack image \"r.io/a:1\": {}", said.replace("$D", "sha256:aa")),
-            format!("failed to pull and unpack image \"r.io/a:1\": {}", said.replace("verifier x", "x")),
-            format!("failed to pull and unpack image \"r.io/a:1\": {}", said.replace("of r.io/a:1", "of r.io/b:1")),
+            format!(
+                "failed to pull and unpack image \"r.io/a:1\": {}",
+                said.replace("$D", "sha256:aa")
+            ),
+            format!(
+                "failed to pull and unpack image \"r.io/a:1\": {}",
+                said.replace("verifier x", "x")
+            ),
+            format!(
+                "failed to pull and unpack image \"r.io/a:1\": {}",
+                said.replace("of r.io/a:1", "of r.io/b:1")
+            ),
         ] {
             assert!(matches!(outcome(&message), Outcome::Failed(_)), "{message}");
         }

@@ -10,8 +10,8 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
 
 use civ_tests::containerd::{Containerd, Setup};
 use civ_tests::cosign::{Cosign, Signing};
@@ -21,6 +21,9 @@ use civ_tests::image::{self, Pushed};
 use civ_tests::programs::Finished;
 use civ_tests::signing::{Key, Kind};
 use serde_json::{Value, json};
+
+mod probes;
+mod running;
 
 /// A node that trusts one key, and a registry with an unsigned image.
 struct Node {
@@ -32,8 +35,18 @@ struct Node {
 impl Node {
     /// With the usual configuration, edited, and more files beside it.
     fn start(edit: impl Fn(&str) -> String + 'static, files: &[(&str, &str)]) -> Self {
+        Self::start_after("", edit, files)
+    }
+
+    /// The same, and these shell commands before containerd.
+    fn start_after(
+        before: &str,
+        edit: impl Fn(&str) -> String + 'static,
+        files: &[(&str, &str)],
+    ) -> Self {
         let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
         let containerd = Containerd::start_with(&Setup {
+            before: before.to_owned(),
             config: Some(Box::new(edit)),
             files: files.iter().map(owned).collect(),
             ..Setup::default()
@@ -59,6 +72,20 @@ impl Node {
         self.containerd.set_policy("cosign", &document.to_string());
     }
 
+    /// Any policy of the verifier.
+    fn set_statements(&self, statements: &Value) {
+        let document = json!({ "version": "1.0", "trustPolicies": statements });
+        self.containerd.set_policy("cosign", &document.to_string());
+    }
+
+    /// The unsigned image can be pulled, and leaves no trace.
+    #[track_caller]
+    fn assert_comes_in(&self, what: &str) {
+        let pulled = self.containerd.cri_pull(&self.unsigned.tag);
+        pulled.unwrap_or_else(|error| panic!("{what}: {error}"));
+        self.containerd.cri_remove(&self.unsigned.tag);
+    }
+
     fn doctor(&self, arguments: &[&str]) -> Examined {
         let arguments = [&["doctor", "--output", "json"], arguments].concat();
         Examined::of(&self.containerd.civ(arguments))
@@ -67,10 +94,7 @@ impl Node {
     /// The unsigned image comes in, and the doctor says by which door.
     #[track_caller]
     fn assert_open(&self, code: &str, file: Option<&str>, line_with: &str) {
-        let pulled = self.containerd.cri_pull(&self.unsigned.tag);
-        pulled.unwrap_or_else(|error| panic!("{code} is no way round the gate: {error}"));
-        self.containerd.cri_remove(&self.unsigned.tag);
-
+        self.assert_comes_in(code);
         let examined = self.doctor(&["--probe", &self.unsigned.tag]);
         assert_eq!(examined.code, Some(1), "{examined:#?}");
         let place = file.map(|file| self.place(file, line_with));
@@ -177,18 +201,15 @@ fn on_a_good_node_the_gate_is_shut_and_a_probe_shows_it() {
     examined.assert_finds("note", "clients", None);
     assert_eq!(node.containerd.cri_images(), [""; 0], "the probes leave nothing");
 
-    // An image that was there before stays.
-    node.containerd.cri_pull(&signed.tag).unwrap();
-    assert_eq!(node.doctor(&probes).code, Some(0));
-    assert!(node.containerd.cri_images().contains(&signed.tag));
-
     // Each probe tells a wrong answer.
     let crossed = node.doctor(&["--probe", &signed.tag, "--probe-allowed", &node.unsigned.tag]);
     assert_eq!(crossed.code, Some(1));
     crossed.assert_finds("failure", "probe.refused", None);
     crossed.assert_finds("blocked", "probe.allowed", None);
     let absent = format!("{}/team/absent:1", node.registry.address());
-    node.doctor(&["--probe", &absent]).assert_finds("failure", "probe.refused", None);
+    let inconclusive = node.doctor(&["--probe", &absent]);
+    inconclusive.assert_finds("unknown", "probe.refused", None);
+    assert_eq!((inconclusive.code, &inconclusive.report["gate"]), (Some(1), &json!("unknown")));
 
     // For people: no colour where nobody looks.
     let text = node.containerd.civ(["doctor", "--offline"]);
@@ -268,13 +289,13 @@ fn a_file_that_is_imported_opens_the_gate() {
         replaced(
             config,
             "version = 3",
-            "version = 3\nimports = [\"none*.toml\", \"drop-in*.toml\"]",
+            "version = 3\nimports = [\"conf.d/none*.toml\", \"conf.d/drop-in*.toml\"]",
         )
     };
     let drop_in =
         "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\n\nuse_local_image_pull = true\n";
-    let node = Node::start(import, &[("drop-in-1.toml", drop_in)]);
-    node.assert_open("cri.use-local-image-pull", Some("drop-in-1.toml"), "use_local");
+    let node = Node::start(import, &[("conf.d/drop-in-1.toml", drop_in)]);
+    node.assert_open("cri.use-local-image-pull", Some("conf.d/drop-in-1.toml"), "use_local");
 }
 
 #[test]
@@ -311,6 +332,16 @@ fn a_policy_that_only_watches_opens_the_gate() {
     let node = Node::start(str::to_owned, &[]);
     node.set_policy("audit", &some_key(), "*");
     node.assert_open("policy.open", None, "");
+    // Nor does it matter which images it watches, if it refuses none.
+    let registry = format!("{}/**", node.registry.address());
+    for level in ["audit", "skip"] {
+        let mut statement = json!({ "name": "a", "registryScopes": [registry], "signatureVerification": { "level": level } });
+        if level == "audit" {
+            statement["keys"] = json!([{ "name": "release", "publicKey": some_key() }]);
+        }
+        node.set_statements(&json!([statement]));
+        node.assert_open("policy.open", None, "");
+    }
 }
 
 /// Before containerd 2.3 CRI does not work without the plugin, so nothing is pulled at all.
@@ -330,7 +361,7 @@ fn a_disabled_plugin_is_found_and_the_probe_does_not_take_its_error_for_a_verdic
     assert_eq!(examined.code, Some(1));
     let place = node.place("config.toml", "disabled_plugins");
     examined.assert_finds("failure", "bindir.plugin", Some(&place));
-    examined.assert_finds("failure", "probe.refused", None);
+    examined.assert_finds("unknown", "probe.refused", None);
 }
 
 #[test]
@@ -354,31 +385,46 @@ fn what_blocks_every_pull_is_told_from_what_lets_them_through() {
 }
 
 #[test]
-fn what_others_may_change_is_a_failure_and_what_was_changed_since_a_warning() {
-    let node = Node::start(str::to_owned, &[]);
-    let config = node.containerd.file("config.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("{text}# changed\n")).unwrap();
-    let examined = node.doctor(&["--offline"]);
-    assert_eq!(examined.code, Some(0), "{examined:#?}");
-    examined.assert_finds("warning", "config.not-in-use", None);
-
-    let mode = |path: &PathBuf, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+fn what_others_may_change_is_a_failure() {
+    let import = |config: &str| {
+        let config = config.replace("/bin\"", "/home/bin\"");
+        replaced(&config, "version = 3", "version = 3\nimports = [\"conf.d/*.toml\"]")
     };
-    let verifier = node.containerd.bin_dir().join("cosign-image-verifier");
-    for (path, code, usual, open) in [
-        (config, "config.writable", 0o644, 0o666),
-        (verifier, "verifier.writable", 0o755, 0o775),
-        (node.containerd.bin_dir(), "directory.writable", 0o755, 0o777),
-    ] {
-        mode(&path, open);
+    let node = Node::start_after(
+        "mkdir -m 0755 \"$1/home\" \"$1/conf.d\" && ln -s ../bin \"$1/home/bin\"",
+        import,
+        &[],
+    );
+    assert_eq!(node.doctor(&["--offline"]).code, Some(0));
+    let assert_writable = |path: &Path, code: &str| {
         let examined = node.doctor(&["--offline"]);
-        mode(&path, usual);
         assert_eq!(examined.code, Some(1), "{path:?}");
         examined.assert_finds("failure", code, None);
+    };
+    let file = |name: &str| node.containerd.file(name);
+    for (name, code, usual, open) in [
+        ("bin/cosign-image-verifier", "verifier.writable", 0o755, 0o775),
+        ("bin", "directory.writable", 0o755, 0o777),
+        // Modes of what containerd has read are changes as well, whence the order.
+        ("conf.d", "config.writable", 0o755, 0o777),
+        ("config.toml", "config.writable", 0o644, 0o666),
+    ] {
+        let mode =
+            |mode| fs::set_permissions(file(name), fs::Permissions::from_mode(mode)).unwrap();
+        mode(open);
+        assert_writable(&file(name), code);
+        mode(usual);
     }
-    assert_eq!(node.doctor(&["--offline"]).code, Some(0));
+    // Whose directory it is decides where a link in it leads.
+    for (name, code) in [
+        ("home", "directory.writable"),
+        ("home/bin", "directory.writable"),
+        ("etc/image-verifiers/cosign", "policy.writable"),
+    ] {
+        lchown(file(name), Some(1000), None).unwrap();
+        assert_writable(&file(name), code);
+        lchown(file(name), Some(0), None).unwrap();
+    }
 }
 
 /// The pull fails, by no verdict; and the gate is not open for that.

@@ -1,0 +1,79 @@
+//! What a probe leaves on the node: nothing of its own, and all that was there.
+
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// A node on which the images of one repository may be pulled.
+fn node() -> (Node, String) {
+    let node = Node::start(str::to_owned, &[]);
+    let repository = format!("{}/team/app", node.registry.address());
+    node.set_statements(&json!([
+        { "name": "app", "registryScopes": [repository], "signatureVerification": { "level": "skip" } },
+        { "name": "all", "registryScopes": ["*"], "signatureVerification": { "level": "strict" },
+          "keys": [{ "name": "release", "publicKey": some_key() }] },
+    ]));
+    (node, repository)
+}
+
+#[test]
+fn a_tag_of_the_operators_is_neither_moved_nor_removed() {
+    let (node, repository) = node();
+    let first = image::push(node.registry.address(), "team/app", "prod", "first");
+    node.containerd.cri_pull(&first.tag).unwrap();
+    let before = node.containerd.cri_images();
+    let second = image::push(node.registry.address(), "team/app", "prod", "second");
+    assert_ne!(first.digest, second.digest);
+
+    for image in [&first.tag, &first.by_digest()] {
+        let examined = node.doctor(&["--offline", "--probe-allowed", image]);
+        assert_eq!(examined.code, Some(1), "{examined:#?}");
+        assert_eq!(examined.report["gate"], "unknown", "{examined:#?}");
+        examined.assert_finds("unknown", "probe.allowed", None);
+        assert_eq!(node.containerd.cri_images(), before);
+    }
+
+    // The image under another name: that is added, and said, since CRI would remove both.
+    let again = image::push(node.registry.address(), "team/app", "again", "first");
+    assert_eq!(first.digest, again.digest);
+    let examined = node.doctor(&["--offline", "--probe-allowed", &again.tag]);
+    assert_eq!(examined.code, Some(0), "{examined:#?}");
+    examined.assert_finds("warning", "probe.clean-up", None);
+    let said = format!("ctr -n k8s.io images rm {repository}:again");
+    assert!(examined.report.to_string().contains(&said), "{examined:#?}");
+    assert!(node.containerd.cri_images().contains(&first.tag));
+    let removed = node.containerd.ctr(["-n", "k8s.io", "images", "rm", &again.tag]);
+    removed.expect_success("ctr images rm");
+    assert!(node.containerd.images().contains(&first.tag));
+}
+
+#[test]
+fn a_probe_that_is_told_to_stop_cleans_up_first() {
+    let (node, _) = node();
+    let app = image::push(node.registry.address(), "team/app", "1", "app");
+    let asked = node.containerd.file("asked");
+    let slow = format!("touch {}; sleep 1; exit 0", asked.display());
+    node.containerd.install_script("a-slow-image-verifier", &slow);
+    for signal in ["INT", "TERM", "HUP"] {
+        let root = node.containerd.root();
+        let mut command = node
+            .containerd
+            .civ_in(&[], ["doctor", "--offline", "--root", &root, "--probe-allowed", &app.tag]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let start = Instant::now();
+        while !asked.exists() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the verifier was not asked");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let kill = ["-s", signal, &child.id().to_string()];
+        assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}: {output:?}");
+        assert_eq!(node.containerd.images(), [""; 0], "{signal}");
+        fs::remove_file(&asked).unwrap();
+    }
+    let pulled = "returns image reference";
+    assert_eq!(node.containerd.log().matches(pulled).count(), 3, "the images did come in");
+}
