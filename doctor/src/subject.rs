@@ -80,7 +80,7 @@ fn configuration(options: &Options, running: Option<&Running>) -> (bool, PathBuf
 fn likely<'a>(options: &Options, root: &Root, found: &'a [Running]) -> Option<&'a Running> {
     let default = PathBuf::from(settings::DEFAULT_ADDRESS);
     let has_config = |running: &&Running| {
-        options.config.as_ref().is_none_or(|config| is_same(root, config, config_of(running)))
+        options.config.as_ref().is_none_or(|config| is_same(root, config, running.config()))
     };
     let listens = |running: &&Running, at: &Path| is_same(root, at, &address_of(root, running));
     let meant: Vec<&Running> = found
@@ -98,15 +98,11 @@ fn likely<'a>(options: &Options, root: &Root, found: &'a [Running]) -> Option<&'
     }
 }
 
-fn config_of(running: &Running) -> &Path {
-    running.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
-}
-
 fn address_of(root: &Root, running: &Running) -> PathBuf {
     running
         .address
         .clone()
-        .unwrap_or_else(|| settings::address(&Config::load(root, config_of(running))).into())
+        .unwrap_or_else(|| settings::address(&Config::load(root, running.config())).into())
 }
 
 /// Do both lead to the same place?
@@ -138,7 +134,7 @@ fn none_of(candidates: &[Running], root: &Root) -> Finding {
         format!(
             "process {} reads {} and listens at {}",
             running.pid,
-            config_of(running).display(),
+            running.config().display(),
             address.display()
         )
     };
@@ -150,7 +146,7 @@ fn none_of(candidates: &[Running], root: &Root) -> Finding {
 }
 
 fn other_configuration(root: &Root, given: &Path, running: &Running) -> Option<Finding> {
-    let reads = config_of(running);
+    let reads = running.config();
     (!is_same(root, given, reads)).then(|| {
         let fact = format_args!(
             "process {}, the running containerd, reads {} and not {}",

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Root;
+use crate::examine::DEFAULT_CONFIG;
 
 /// The most of a process's command line or environment that is read, in bytes.
 const PROC_MAX: u64 = 1 << 20;
@@ -97,7 +98,25 @@ impl Running {
             running.config = running.config.map(|path| directory.join(path));
             running.address = running.address.map(|path| directory.join(path));
         }
+        if !running.has_its_configuration_from(root) {
+            return Err(NotSeen::Elsewhere { pid });
+        }
         Ok(running)
+    }
+
+    /// The configuration that it reads.
+    pub fn config(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+
+    /// Is the configuration below `root` the same file for this process? Its mounts may differ where the
+    /// root directory is the same.
+    fn has_its_configuration_from(&self, root: &Root) -> bool {
+        let resolved = root.resolve(self.config()).unwrap_or_else(|_| self.config().to_owned());
+        let theirs = directory(self.pid).join("root");
+        let theirs = resolved.strip_prefix("/").map(|path| theirs.join(path));
+        let theirs = theirs.ok().and_then(|path| fs::symlink_metadata(path).ok()).map(identity);
+        theirs == fs::symlink_metadata(root.join(&resolved)).ok().map(identity)
     }
 
     /// When it was started, by today's clock, to a few hundredths of a second.
@@ -167,8 +186,11 @@ fn sees(process: &Path, root: &Root) -> bool {
     }
     let theirs = fs::metadata(process.join("root")).ok();
     let examined = fs::metadata(root.join(Path::new("/"))).ok();
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     theirs.is_some() && theirs.map(identity) == examined.map(identity)
+}
+
+fn identity(metadata: fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// The effective user of `/proc/PID/status`.

@@ -53,14 +53,17 @@ fn a_tag_of_the_operators_is_neither_moved_nor_removed() {
 fn a_probe_that_is_told_to_stop_cleans_up_first() {
     let (node, _) = node();
     let app = image::push(node.registry.address(), "team/app", "1", "app");
+    let socket = node.containerd.file("socket");
     let asked = node.containerd.file("asked");
     let slow = format!("touch {}; sleep 1; exit 0", asked.display());
     node.containerd.install_script("a-slow-image-verifier", &slow);
     for signal in ["INT", "TERM", "HUP"] {
         let root = node.containerd.root();
-        let mut command = node
-            .containerd
-            .civ_in(&[], ["doctor", "--offline", "--root", &root, "--probe-allowed", &app.tag]);
+        let arguments = [
+            &["doctor", "--offline", "--root", &root, "--address", socket.to_str().unwrap()][..],
+            &["--probe-allowed", &app.tag],
+        ];
+        let mut command = node.containerd.civ_in(&[], arguments.concat());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let start = Instant::now();
         while !asked.exists() {
