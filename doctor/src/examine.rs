@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use civ_oci::text::one_line;
+
 use crate::config::Config;
 use crate::cri::Containerd;
 use crate::elf::Machine;
@@ -18,6 +20,9 @@ use crate::{loaded, network, policies, probe, settings};
 
 /// The configuration that containerd reads unless it is told.
 pub const DEFAULT_CONFIG: &str = "/etc/containerd/config.toml";
+
+/// The most of containerd's version that is reported, in bytes.
+const VERSION_MAX: usize = 100;
 
 /// What to examine.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +63,7 @@ pub async fn examine(options: &Options) -> Report {
     if subject.told {
         config.must_exist();
     }
-    let (release, of_version) = version(options, &subject.connection).await;
+    let (release, containerd_version, of_version) = version(options, &subject.connection).await;
     findings.append(&mut subject.findings);
     findings.extend(configuration(&root, &config));
     let (socket, running) = (&subject.socket_here, subject.running.as_ref());
@@ -79,7 +84,7 @@ pub async fn examine(options: &Options) -> Report {
     findings.extend(probes(options, subject.connection.as_ref().ok()).await);
     let fact = "clients with root's rights go round the gate: ctr --local, ctr images import, nerdctl, and containers that they start";
     findings.push(Finding::new(Severity::Note, Code::Clients, fact));
-    Report::of(findings)
+    Report { containerd_version, ..Report::of(findings) }
 }
 
 /// Others than root see neither containerd's process and socket nor the policies.
@@ -95,7 +100,7 @@ fn rights() -> Option<Finding> {
 async fn version(
     options: &Options,
     connection: &Result<Containerd, crate::cri::CallError>,
-) -> (Option<Release>, Vec<Finding>) {
+) -> (Option<Release>, Option<String>, Vec<Finding>) {
     let answer = match connection {
         Ok(containerd) => containerd.version().await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -106,23 +111,26 @@ async fn version(
     };
     match (answer, &options.version) {
         (Ok(version), _) => match version.parse::<Release>() {
-            Ok(release) => (Some(release), vec![release.judge(&version)]),
+            Ok(release) => {
+                let judged = release.judge(&version);
+                (Some(release), Some(one_line(&version, VERSION_MAX)), vec![judged])
+            }
             Err(error) => {
                 let fact = format_args!("its version is {version:?}, which is {error}");
-                (None, vec![unreachable(Severity::Unknown, &fact)])
+                (None, None, vec![unreachable(Severity::Unknown, &fact)])
             }
         },
         (Err(error), Some((release, version))) => {
             // Something is there and does not answer: what it would do is for it to say.
             let severity = if connection.is_ok() { Severity::Unknown } else { Severity::Note };
-            (Some(*release), vec![unreachable(severity, &error), release.judge(version)])
+            (Some(*release), None, vec![unreachable(severity, &error), release.judge(version)])
         }
         (Err(error), None) => {
             let why = format_args!(
                 "{error}; releases before 2.1 ask no verifier, and which this is is not known"
             );
             let finding = unreachable(Severity::Unknown, &why);
-            (None, vec![finding.mend("start containerd, name its socket with --address, or its version with --containerd-version")])
+            (None, None, vec![finding.mend("start containerd, name its socket with --address, or its version with --containerd-version")])
         }
     }
 }

@@ -284,9 +284,20 @@ impl fmt::Display for Gate {
     }
 }
 
+/// The form of a [`Report`] in JSON. It changes where a reader would have to.
+pub const REPORT_VERSION: &str = "1";
+
 /// All that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
+    /// [`REPORT_VERSION`]
+    pub version: &'static str,
+    /// The version of civ.
+    pub civ_version: &'static str,
+    /// The version that containerd says it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containerd_version: Option<String>,
     /// What it comes to.
     pub gate: Gate,
     /// In the order in which it was looked at.
@@ -302,6 +313,12 @@ impl Report {
             Some(Severity::Blocked) => Gate::Blocked,
             Some(Severity::Ok | Severity::Note | Severity::Warning) => Gate::Shut,
         };
-        Self { gate, findings }
+        Self {
+            version: REPORT_VERSION,
+            civ_version: env!("CARGO_PKG_VERSION"),
+            containerd_version: None,
+            gate,
+            findings,
+        }
     }
 }

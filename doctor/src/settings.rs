@@ -181,10 +181,17 @@ fn timeout(set: Option<&Node>) -> Finding {
 }
 
 fn wrong_type(node: &Node, name: &str) -> Finding {
+    let accepted = match name {
+        "bin_dir" => "a string",
+        "max_verifiers" | "max_concurrent_downloads" => "an integer",
+        "per_verifier_timeout" => "a duration as \"10s\"",
+        "registry" | "mirrors" | "configs" | "auths" => "a table",
+        _ => "true or false",
+    };
     let fact = format_args!("containerd does not start: {name} is of another type");
     Finding::new(Severity::Failure, Code::ConfigInvalid, fact)
         .at(node.at.clone())
-        .mend("mend the value")
+        .mend(format_args!("make {name} {accepted}"))
 }
 
 /// The settings in CRI's table for images that make CRI pull by itself.

@@ -159,7 +159,9 @@ impl Directory {
             findings.extend(judged.into_iter().map(|finding| finding.at(at.clone())));
             ours.extend(found);
         }
-        if ours.is_empty() && !self.entries.is_empty() {
+        // Where one entry fails every pull, nobody else lets one through.
+        let blocks = findings.iter().any(|finding| finding.severity == Severity::Blocked);
+        if ours.is_empty() && !self.entries.is_empty() && !blocks {
             let fact =
                 "no verifier of civ's is called: whether anything is refused is for others to say";
             findings.push(

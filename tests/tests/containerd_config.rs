@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -112,6 +113,51 @@ fn files_are_merged_as_containerd_merges_them() {
                 let files = [("config.toml", &*first), ("imported.toml", &*second)];
                 assert_read_as_by_containerd(&files, imported < 2);
             }
+        }
+    }
+}
+
+/// Which ways round the gate the doctor sees.
+fn bypasses(config: &Config) -> BTreeSet<Code> {
+    let (_, findings) = settings::judge(config, None);
+    let failed = findings.iter().filter(|finding| finding.severity == Severity::Failure);
+    failed.map(|finding| finding.code).collect()
+}
+
+/// Two spellings of one table are read one after the other, and so are those within.
+#[test]
+fn tables_in_several_spellings_are_merged_as_containerd_merges_them() {
+    const TABLE: &str = "[plugins.\"io.containerd.cri.v1.images\"";
+    let setting = |registry: &str, name: &str, setting: &str| match setting {
+        "" => format!("{TABLE}.{registry}.{name}]\n"),
+        setting => format!("{TABLE}.{registry}.{name}.\"r.example\"]\n{setting}\n"),
+    };
+    let kinds = [
+        ("mirrors", "Mirrors", "endpoint = [\"https://m.example\"]", Code::CriRegistryMirrors),
+        ("configs", "CONFIGS", "auth.username = \"u\"", Code::CriRegistryConfigs),
+        ("auths", "Auths", "username = \"u\"", Code::CriRegistryAuths),
+    ];
+    for (name, spelled, full, code) in kinds {
+        for (first, second) in [
+            (setting("Registry", name, full), setting("registry", name, "")),
+            (setting("Registry", name, ""), setting("registry", name, full)),
+            (setting("registry", spelled, full), setting("registry", name, "")),
+            (setting("registry", spelled, ""), setting("REGISTRY", name, full)),
+            (setting("Registry", spelled, full), format!("{TABLE}.registry]\n")),
+            (setting("Registry", spelled, ""), setting("registry", name, "")),
+        ] {
+            let configured =
+                Configured::new(&[("config.toml", &format!("version = 3\n{first}{second}"))]);
+            let dump =
+                containerd::dump(&configured.path()).expect_success("containerd config dump");
+            let theirs = Configured::new(&[("config.toml", &dump.stdout)]).load();
+            let expected = if first.contains("r.example") || second.contains("r.example") {
+                BTreeSet::from([code])
+            } else {
+                BTreeSet::new()
+            };
+            assert_eq!(bypasses(&theirs), expected, "{first}{second}: {}", dump.stdout);
+            assert_eq!(bypasses(&configured.load()), expected, "{first}{second}");
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn resolve(
         let failed = |error: ImportError| {
             let fact = format_args!("{error}: {text:?}");
             let finding = Finding::new(Severity::Failure, Code::ConfigImport, fact);
-            finding.at(import.at.clone()).mend("mend the pattern")
+            finding.at(import.at.clone()).mend("write a pattern of filepath.Match, which matches fewer files; * ? [a-z] are special")
         };
         let paths = paths.map_err(failed)?;
         if found.len() + paths.len() > PATHS_MAX {

@@ -123,7 +123,9 @@ impl Config {
             let fact = format_args!("containerd does not start with it: {error}");
             let line = error.line();
             let at = Location { file: path.to_owned(), line };
-            Finding::new(Severity::Failure, Code::ConfigInvalid, fact).at(at).mend("mend the file")
+            Finding::new(Severity::Failure, Code::ConfigInvalid, fact)
+                .at(at)
+                .mend("write it as TOML (containerd config dump says the same), or restore it")
         })?;
         self.files.push(path.to_owned());
         let version = self.check_version(&file, path, versions);

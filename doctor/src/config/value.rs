@@ -143,7 +143,12 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<File, ParseError> {
             (name @ ("plugins" | "imports" | "disabled_plugins" | "version" | "grpc"), node) => {
                 let fact = format_args!("containerd does not start: {name} is of another type");
                 let finding = Finding::new(Severity::Failure, Code::ConfigInvalid, fact);
-                file.findings.push(finding.at(node.at).mend("mend the value"));
+                let accepted = match name {
+                    "plugins" | "grpc" => "a table",
+                    "version" => "an integer",
+                    _ => "a list of strings",
+                };
+                file.findings.push(finding.at(node.at).mend(format_args!("make it {accepted}")));
             }
             _ => {}
         }

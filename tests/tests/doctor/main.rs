@@ -376,6 +376,10 @@ fn what_blocks_every_pull_is_told_from_what_lets_them_through() {
     let node = Node::start(short, &[]);
     assert_blocked(&node, "bindir.timeout", Some(&node.place("config.toml", "1ms")));
 
+    let noexec = "mount --bind \"$1/bin\" \"$1/bin\" && mount -o remount,bind,noexec \"$1/bin\"";
+    let node = Node::start_after(noexec, usual, &[]);
+    assert_blocked(&node, "verifier.not-executable", None);
+
     let node = Node::start(usual, &[]);
     stray(&node);
     assert_blocked(&node, "verifier.not-executable", None);

@@ -38,6 +38,8 @@ pub(crate) struct Doctor {
     probe: Option<String>,
     /// Pull this image, which must be allowed and need no credentials. What comes in is removed
     /// again; an image that is on the node already is not pulled.
+    ///
+    /// Not the image of --probe, which cannot be both.
     #[arg(long, value_name = "REF")]
     probe_allowed: Option<String>,
     /// The form of the result.
@@ -51,6 +53,11 @@ fn version(text: &str) -> Result<(Release, String), civ_doctor::release::NoRelea
 
 pub(crate) async fn run(args: Doctor) -> Result<Exit, Failure> {
     let output = args.output;
+    if args.probe.is_some() && args.probe == args.probe_allowed {
+        let fact =
+            "--probe and --probe-allowed name the same image, which cannot be refused and allowed";
+        return Err(Failure::new(Exit::Usage, fact));
+    }
     let unfinished = Unfinished::default();
     let options = Options {
         root: args.root,
