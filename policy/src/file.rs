@@ -194,7 +194,7 @@ mod tests {
         fs::create_dir(at("shared")).unwrap();
         fs::write(at("shared/policy"), b"{}").unwrap();
         fs::set_permissions(at("shared"), Permissions::from_mode(0o775)).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
+        rustix::fs::mkfifoat(CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
 
         assert_eq!(PolicyFile::read(&at("good")).unwrap().bytes, b"{}");
         assert!(PolicyFile::read(&at("largest")).is_ok());
