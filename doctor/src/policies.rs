@@ -192,7 +192,7 @@ fn stale(root: &Root, installed: &[&str]) -> Vec<Finding> {
             let reads = |program: &&str| {
                 program.strip_suffix("-image-verifier").is_some_and(|plugin| name == plugin)
             };
-            !installed.iter().any(|program| reads(&program))
+            !installed.iter().any(reads)
         })
         .filter(|entry| entry.path().join(POLICY).exists())
         .map(|entry| Path::new(POLICIES).join(entry.file_name()).join(POLICY))

@@ -228,7 +228,7 @@ fn bypasses(images: &Table) -> Vec<Finding> {
             Ok(table) => {
                 found.extend(table.values().next().map(|entry| {
                     bypass(entry, code, &format!("registry.{name} is not empty"), name)
-                }))
+                }));
             }
             Err(node) => found.push(wrong_type(node, name)),
         }

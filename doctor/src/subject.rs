@@ -45,15 +45,15 @@ impl Subject {
             Containerd::connect(&socket_here).await.map_err(|error| error.named(&socket));
 
         let mut findings = Vec::new();
-        let running = match &connection {
-            Ok(containerd) => match Running::at(containerd.pid, root) {
-                Ok(running) => Some(running),
-                Err(why) => {
-                    findings.push(unseen(&socket, &why));
-                    None
-                }
-            },
-            Err(_) => {
+        let answering =
+            connection.as_ref().ok().map(|containerd| Running::at(containerd.pid, root));
+        let running = match answering {
+            Some(Ok(running)) => Some(running),
+            Some(Err(why)) => {
+                findings.push(unseen(&socket, &why));
+                None
+            }
+            None => {
                 if likely.is_none() && !candidates.is_empty() {
                     findings.push(none_of(&candidates, root));
                 }

@@ -163,6 +163,7 @@ impl From<Errno> for Problem {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::fd::{AsFd as _, OwnedFd};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -198,6 +199,10 @@ mod tests {
 
         assert_eq!(PolicyFile::read(&at("good")).unwrap().bytes, b"{}");
         assert!(PolicyFile::read(&at("largest")).is_ok());
+        let root: OwnedFd = File::open(dir.path()).unwrap().into();
+        let below = |path: &str| PolicyFile::read_below(root.as_fd(), Path::new(path));
+        assert_eq!(below("/dir/policy").unwrap().bytes, b"{}");
+        assert!(matches!(below("/dirlink/policy").unwrap_err().problem, Problem::Link));
         assert!(PolicyFile::read(&at("dir/policy")).is_ok());
         for (name, expected) in [
             ("absent", "absent"),

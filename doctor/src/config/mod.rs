@@ -93,6 +93,7 @@ impl Config {
                 Err(finding) => config.findings.push(finding.at(Location::file(&next))),
             }
         }
+        fold_versions(&mut config.findings);
         config.doubtful.extend(migrate::images(&mut config.plugins, versions.last));
         let images = |plugins: &Table| plugins.get(CRI_IMAGES).and_then(Node::table).cloned();
         let one_by_one = images(&one_by_one);
@@ -210,6 +211,25 @@ impl Config {
     pub fn disables(&self, plugin: &str) -> Option<&Node> {
         self.disabled.iter().find(|node| node.text() == Some(plugin))
     }
+}
+
+/// One warning of versions stands for those of all other files.
+fn fold_versions(findings: &mut Vec<Finding>) {
+    let is_warning = |finding: &Finding| {
+        finding.code == Code::ConfigVersion && finding.severity == Severity::Warning
+    };
+    let more = findings.iter().filter(|finding| is_warning(finding)).count().saturating_sub(1);
+    let mut kept = false;
+    findings.retain_mut(|finding| {
+        if !is_warning(finding) {
+            return true;
+        }
+        let first = !std::mem::replace(&mut kept, true);
+        if first && more > 0 {
+            finding.fact = format!("{} (and {more} more)", finding.fact);
+        }
+        first
+    });
 }
 
 #[cfg(test)]

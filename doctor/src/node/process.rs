@@ -115,8 +115,9 @@ impl Running {
         let resolved = root.resolve(self.config()).unwrap_or_else(|_| self.config().to_owned());
         let theirs = directory(self.pid).join("root");
         let theirs = resolved.strip_prefix("/").map(|path| theirs.join(path));
-        let theirs = theirs.ok().and_then(|path| fs::symlink_metadata(path).ok()).map(identity);
-        theirs == fs::symlink_metadata(root.join(&resolved)).ok().map(identity)
+        let theirs =
+            theirs.ok().and_then(|path| fs::symlink_metadata(path).ok()).as_ref().map(identity);
+        theirs == fs::symlink_metadata(root.join(&resolved)).ok().as_ref().map(identity)
     }
 
     /// When it was started, by today's clock, to a few hundredths of a second.
@@ -186,10 +187,10 @@ fn sees(process: &Path, root: &Root) -> bool {
     }
     let theirs = fs::metadata(process.join("root")).ok();
     let examined = fs::metadata(root.join(Path::new("/"))).ok();
-    theirs.is_some() && theirs.map(identity) == examined.map(identity)
+    theirs.is_some() && theirs.as_ref().map(identity) == examined.as_ref().map(identity)
 }
 
-fn identity(metadata: fs::Metadata) -> (u64, u64) {
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 

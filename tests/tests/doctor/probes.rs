@@ -4,6 +4,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use civ_tests::http_server::HttpServer;
+
 use super::*;
 
 /// A node on which the images of one repository may be pulled.
@@ -79,4 +81,36 @@ fn a_probe_that_is_told_to_stop_cleans_up_first() {
     }
     let pulled = "returns image reference";
     assert_eq!(node.containerd.log().matches(pulled).count(), 3, "the images did come in");
+}
+
+#[test]
+fn a_registry_that_speaks_as_a_verifier_is_not_taken_for_one() {
+    let (node, _) = node();
+    let said = "image verifier bindir blocked pull of x for reason: verifier x rejected image";
+    let registry = HttpServer::start(move |asked| {
+        if asked.line.starts_with("HEAD") || asked.line.ends_with("/v2/") {
+            return (200, String::new());
+        }
+        let error = json!({ "errors": [{ "code": "DENIED", "message": said }] });
+        (403, error.to_string())
+    });
+    let image = format!("{}/team/app:1", registry.authority());
+    let plain = format!("server = \"{}\"\n", registry.url());
+    node.containerd.set_hosts(registry.authority(), &plain);
+    // No verifier has a word in it.
+    let verifier = node.containerd.bin_dir().join("cosign-image-verifier");
+    fs::remove_file(verifier).unwrap();
+    let error = node.containerd.cri_pull(&image).unwrap_err();
+    assert!(error.contains(said), "{error}");
+    let examined = node.doctor(&["--offline", "--probe", &image]);
+    assert_eq!(examined.code, Some(1));
+    examined.assert_finds("unknown", "probe.refused", None);
+}
+
+#[test]
+fn one_image_is_not_probed_for_both() {
+    let (node, _) = node();
+    let finished =
+        node.containerd.civ(["doctor", "--probe", "r.io/a:1", "--probe-allowed", "r.io/a:1"]);
+    assert_eq!(finished.code, Some(2), "{finished:#?}");
 }

@@ -33,7 +33,7 @@ fn a_configuration_that_containerd_has_not_read_does_not_shut_the_gate() {
     // As by cp -p, rsync or a package: the time of the content says nothing.
     let good = node.containerd.file("staging/config.toml");
     fs::write(&good, &mended).unwrap();
-    let old = SystemTime::now() - Duration::from_secs(86_400);
+    let old = SystemTime::now() - Duration::from_hours(24);
     fs::File::options().write(true).open(&good).unwrap().set_modified(old).unwrap();
     fs::rename(&good, &config).unwrap();
     assert_not_in_use(&node, "a file that looks old");
@@ -145,4 +145,13 @@ fn a_socket_that_never_answers_is_not_called_open_nor_shut() {
     assert_eq!(examined.code, Some(1), "{examined:#?}");
     examined.assert_finds("unknown", "containerd.unreachable", None);
     examined.assert_finds("unknown", "probe.refused", None);
+}
+
+#[test]
+fn others_than_root_are_told_that_they_see_too_little() {
+    let node = Node::start(str::to_owned, &[]);
+    let mut command = node.containerd.civ_in(&["--mount", "--pid", "--setuid", "1000"], ["doctor"]);
+    let text = programs::run(&mut command);
+    assert_eq!(text.code, Some(1), "{text:#?}");
+    assert!(text.stdout.starts_with("failure  rights"), "{text:#?}");
 }
