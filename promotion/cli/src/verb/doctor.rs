@@ -143,7 +143,11 @@ fn lines(report: &Report) -> Vec<String> {
         Gate::Unknown => Severity::Unknown,
         Gate::Open => Severity::Failure,
     };
-    let gate = paint(worst, format!("the gate is {}", report.gate));
+    let gate = match report.gate {
+        Gate::Unknown => "whether the gate is shut is not known".to_owned(),
+        gate => format!("the gate is {gate}"),
+    };
+    let gate = paint(worst, gate);
     lines.push(format!(
         "{gate}: {}, {} that block pulls, {}",
         count(number(Severity::Failure), "failure"),

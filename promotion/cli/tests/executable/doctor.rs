@@ -1,4 +1,4 @@
-//! `civ doctor` on a directory that stands in for a node. On nodes with containerd: `tests/tests/doctor.rs`.
+//! `civ doctor` on a directory that stands in for a node. On nodes with containerd: `tests/tests/doctor/`.
 
 use std::fs;
 
@@ -56,7 +56,7 @@ fn without_containerd_and_its_version_the_gate_is_not_called_shut() {
     let root = node.path().to_str().unwrap();
     let output = command(&["doctor", "--root", root, "--offline"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("failure  containerd.unreachable"), "{output:?}");
+    assert!(stdout(&output).contains("unknown  containerd.unreachable"), "{output:?}");
 }
 
 #[test]
