@@ -65,6 +65,13 @@ impl Failure {
         self
     }
 
+    /// With something to know beside what to do about it.
+    pub(crate) fn know(mut self, fact: &str) -> Self {
+        self.hint =
+            Some(self.hint.map_or_else(|| fact.to_owned(), |hint| format!("{hint}: {fact}")));
+        self
+    }
+
     /// What failed, without what to do about it.
     pub(crate) fn fact(&self) -> &str {
         &self.fact

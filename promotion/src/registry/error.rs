@@ -185,18 +185,13 @@ impl RegistryError {
                 "log in to the registry (docker login), with permission for this repository"
             }
             Self::BadCredentials { .. } => "log in to the registry again (docker login)",
-            Self::Answer { status, .. } if is_busy(*status) => {
-                "run the same command again later: what is copied stays copied"
-            }
-            Self::RateLimited { .. } => {
-                "run the same command again then: what is copied stays copied"
-            }
+            Self::Answer { status, .. } if is_busy(*status) => "run the same command again later",
+            Self::RateLimited { .. } => "run the same command again then",
             Self::BadContent(_) | Self::Truncated { .. } | Self::TooLarge { .. } => {
                 "the registry's copy is damaged: push the image to it again"
             }
             Self::Connection(_) | Self::Stalled { .. } => {
-                "check the registry's name and the network, then run the same command again: \
-                 what is copied stays copied"
+                "check the registry's name and the network, then run the same command again"
             }
             _ => return None,
         })

@@ -58,12 +58,19 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
         report.dry_run = true;
     } else {
         let progress = super::progress(args.signing.output);
-        let promoted = planned.run(&client, &signer, &progress).await?;
+        let promoted = planned.run(&client, &signer, &progress).await.map_err(to_go_on)?;
         report.tag_set = promoted.tag_moved;
         report.sign(&promoted.signatures);
     }
     print(args.signing.output, &report, || report.lines())?;
     Ok(Exit::Success)
+}
+
+/// A registry that fails in the middle costs only what is under way.
+fn to_go_on(error: civ_promotion::Error) -> Failure {
+    let by_registry = error.kind() == civ_promotion::Kind::Registry && error.hint().is_some();
+    let failure = Failure::from(error);
+    if by_registry { failure.know("what is copied stays copied") } else { failure }
 }
 
 impl Report {
