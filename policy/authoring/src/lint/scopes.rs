@@ -22,6 +22,9 @@ const STRANGERS: [(&str, &str); 11] = [
     ("Azure", "stranger0.azurecr.io/**"),
 ];
 
+/// The most scopes that are compared with each other: each is with each.
+const COMPARED_MAX: usize = 2_000;
+
 /// A scope, and whose it is.
 struct Stated<'n> {
     statement: usize,
@@ -38,8 +41,17 @@ pub(super) fn add(findings: &mut Findings<'_>, kind: Kind, root: &Node) {
     if kind != Kind::Notation {
         let stated = stated(&statements);
         check_open_to_all(findings, &statements, &stated);
-        check_redundant(findings, &stated);
-        check_shadowed(findings, &statements, &stated);
+        match stated.get(COMPARED_MAX) {
+            None => {
+                check_redundant(findings, &stated);
+                check_shadowed(findings, &statements, &stated);
+            }
+            Some(first) => findings.warn(
+                "scopes-not-compared",
+                first.node,
+                format_args!("more than {COMPARED_MAX} scopes are not compared with each other, so that redundant and shadowed ones are not told; use patterns instead of names"),
+            ),
+        }
     }
 }
 
