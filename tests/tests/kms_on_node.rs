@@ -114,7 +114,7 @@ fn a_key_is_asked_for_once_and_then_known() {
     let alias_call = by_alias.by_kms(&kms.uri(&alias));
     assert_key_from(&alias_call, "kms");
     let outcome = by_key.run();
-    assert!(!outcome.stderr.contains("aws_requests"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(" aws_requests=0 "), "{}", outcome.stderr);
 
     drop(kms);
     assert_key_from(&by_key, "cache");
