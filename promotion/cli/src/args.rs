@@ -21,12 +21,13 @@ use crate::verb::triangulate::Triangulate;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done; for verify: allowed
-  1    refused: the image is not signed as asked
+  1    no: the image is refused, the gate is not shut, there is no evidence
   2    the command line makes no sense
-  3    the policy or the key cannot be used
+  3    the policy, the key or another file cannot be used
   4    a registry or the network failed
   70   a defect of civ
   130  stopped by the user; the same command goes on from there
+  141  nobody reads the output
 
 Credentials for registries are those of the docker configuration (docker login);
 those for AWS KMS come from the environment, as for every AWS program.

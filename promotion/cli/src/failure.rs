@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Refused = 1,
     /// The command line makes no sense.
     Usage = 2,
-    /// The policy or the key cannot be used.
+    /// The policy, the key or another file cannot be used.
     Key = 3,
     /// A registry or the network failed.
     Registry = 4,

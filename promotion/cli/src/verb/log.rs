@@ -74,8 +74,9 @@ pub(super) fn run(args: Log) -> Result<Exit, Failure> {
         read_journal(args.journal.as_deref(), args.since, &mut tally)?;
     }
     for file in &args.files {
-        read_file(file, &mut tally)
-            .map_err(|error| Failure::usage(format_args!("log {}: {error}", file.display())))?;
+        read_file(file, &mut tally).map_err(|error| {
+            Failure::new(Exit::Key, format_args!("log {}: {error}", file.display()))
+        })?;
     }
     let summary = tally.summary();
     let (would_be_refused, refused) = (summary.audited(), summary.refused());
@@ -102,7 +103,7 @@ fn read_journal(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let fail = |error| {
-        Failure::new(Exit::Usage, format_args!("cannot read the journal: {error}"))
+        Failure::new(Exit::Key, format_args!("cannot read the journal: {error}"))
             .hint("name a log file, or - for standard input")
     };
     let mut journalctl = Command::new("journalctl");
