@@ -7,7 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`entry`] | [`Entry`]: the record of one verdict |
-//! | [`line`] | [`Line`]: an entry in the forms that logs have |
+//! | [`mod@line`] | [`Line`]: an entry in the forms that logs have |
 //! | [`reader`] | [`read`]: lines of bounded length |
 //! | [`summary`] | [`Summary`]: verdicts by policy and statement, and what would have been refused |
 
