@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::check_version;
 use crate::kms_cache::UntrustedKmsCache;
+pub use crate::scope::NoStatement;
 use crate::transparency::{Requirements, TimestampAuthority, TransparencyLog};
 use crate::{Exempt, KmsCache, KmsKeyRef, Level, PolicyError, ScopeTable, UtcTime};
 
@@ -173,14 +174,6 @@ impl Statement {
     pub fn exempt(&self, image: &ImageId) -> Option<Exempt> {
         (self.level == Level::Skip).then(|| Exempt::new(image, &self.name))
     }
-}
-
-/// No statement of the policy speaks of the repository, and silence refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no statement for {repository}: no registryScopes of the policy match it")]
-pub struct NoStatement {
-    /// The repository pulled from.
-    pub repository: Repository,
 }
 
 #[derive(Deserialize)]

@@ -116,30 +116,41 @@ impl Policy {
     /// # Errors
     /// The refusal, with the exit code that it has on a node.
     pub fn decide(&self, image: &ImageId, observer: &dyn Observer) -> Result<Verdict, Refusal> {
-        // What is listed for all repositories is no statement's doing.
-        let everywhere = self.trusted_everywhere.find(&image.digest).is_some();
-        let statement = self.statement_for(image).filter(|_| !everywhere);
+        if let Some(listed) = self.find_everywhere(image) {
+            // No statement's doing.
+            observer.set("level", &Level::Strict);
+            return Verdict::at_level(Level::Strict, image, Ok(Box::new(listed)));
+        }
+        let statement = self.statement_for(image);
         let level = statement.map_or(Level::Strict, |statement| statement.level);
         if let Some(Statement { name, .. }) = statement {
             observer.set("statement", name);
             observer.step("statement", &[("name", name), ("level", &level)]);
         }
         observer.set("level", &level);
-        let outcome = self.check_listed(image).map_err(Refusal::by_policy);
+        let outcome = self.check_in(statement, image).map_err(Refusal::by_policy);
         Verdict::at_level(level, image, outcome)
-    }
-
-    /// The level that applies to `image`: that of the statement for its repository.
-    pub fn level_for(&self, image: &ImageId) -> Level {
-        self.statement_for(image).map_or(Level::Strict, |statement| statement.level)
     }
 
     /// Looks `image` up: in the list for every repository, then in the statement for its own.
     pub fn check_listed(&self, image: &ImageId) -> Result<Box<dyn Evidence>, NotListed> {
-        if let Some(entry) = self.trusted_everywhere.find(&image.digest) {
-            return Ok(Box::new(ListedImage::new(image, None, entry)));
+        match self.find_everywhere(image) {
+            Some(listed) => Ok(Box::new(listed)),
+            None => self.check_in(self.statement_for(image), image),
         }
-        let Some(statement) = self.statement_for(image) else {
+    }
+
+    fn find_everywhere(&self, image: &ImageId) -> Option<ListedImage> {
+        let entry = self.trusted_everywhere.find(&image.digest)?;
+        Some(ListedImage::new(image, None, entry))
+    }
+
+    fn check_in(
+        &self,
+        statement: Option<&Statement>,
+        image: &ImageId,
+    ) -> Result<Box<dyn Evidence>, NotListed> {
+        let Some(statement) = statement else {
             return Err(if self.has_statements {
                 NotListed::NoStatement { image: image.clone() }
             } else {
@@ -295,8 +306,11 @@ mod tests {
             let image = image(repository, digest);
             assert_eq!(policy.check_listed(&image).is_ok(), allowed, "{image}");
         }
-        assert_eq!(policy.level_for(&image("r.io/watch", A)), Level::Audit);
-        assert_eq!(policy.level_for(&image("r.io/other", A)), Level::Strict);
+        let level_for = |image: &ImageId| {
+            policy.statement_for(image).map_or(Level::Strict, |statement| statement.level)
+        };
+        assert_eq!(level_for(&image("r.io/watch", A)), Level::Audit);
+        assert_eq!(level_for(&image("r.io/other", A)), Level::Strict);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 
 use std::collections::HashSet;
 
-use civ_oci::{ImageId, Repository, strict_json};
+use civ_oci::{ImageId, strict_json};
 use serde::Deserialize;
 
 pub mod distinguished_name;
@@ -28,6 +28,8 @@ pub use error::NotationPolicyError;
 pub use scope::RegistryScope;
 pub use trust::{TrustStore, TrustStoreKind, TrustedIdentities, TrustedIdentity};
 pub use verification::{Action, Check, Level, Verification, VerifyTimestamp};
+
+pub use crate::scope::NoStatement;
 
 /// A parsed and validated document.
 #[derive(Clone, Debug)]
@@ -44,14 +46,6 @@ pub struct Statement {
     pub registry_scopes: Vec<RegistryScope>,
     /// What is checked of their images.
     pub verification: Verification,
-}
-
-/// No statement of the policy speaks of the repository, and silence refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no statement for {repository}: no registryScopes of the policy match it")]
-pub struct NoStatement {
-    /// The repository pulled from.
-    pub repository: Repository,
 }
 
 #[derive(Deserialize)]

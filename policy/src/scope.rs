@@ -248,6 +248,14 @@ impl ScopeTable {
     }
 }
 
+/// No statement of the policy speaks of the repository, and silence refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no statement for {repository}: no registryScopes of the policy match it")]
+pub struct NoStatement {
+    /// The repository pulled from.
+    pub repository: Repository,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -28,8 +28,8 @@ use std::collections::HashSet;
 use civ_oci::{ImageId, strict_json};
 use serde::Deserialize;
 
-pub use crate::cosign::NoStatement;
 use crate::error::check_version;
+pub use crate::scope::NoStatement;
 use crate::{Exempt, Level, PolicyError, ScopeTable};
 
 pub use matcher::{Matcher, Mismatch};

@@ -25,7 +25,7 @@ fn check(policy: &Policy) -> Check {
 }
 
 fn image(repository: &str) -> ImageId {
-    repository.parse::<Repository>().unwrap().image(civ_oci::Digest::sha256(b""))
+    repository.parse::<civ_oci::Repository>().unwrap().image(civ_oci::Digest::sha256(b""))
 }
 
 #[test]

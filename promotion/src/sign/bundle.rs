@@ -4,7 +4,6 @@
 //! list those; for one that does not, the index under the tag `sha256-<hex>` is the list.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use civ_cosign::bundle::{self, BUNDLE, BUNDLE_MAX, BUNDLE_PREFIX};
 use civ_cosign::dsse::{IN_TOTO, pre_authentication_encoding};
@@ -21,6 +20,7 @@ use serde::Serialize;
 use super::merge::{self, Entry, Listing, Rendered};
 use super::{Obstacle, Subject, referrers_index, with_content};
 use crate::error::{Cause, Error, Step};
+use crate::gate::now;
 use crate::plan::reference;
 use crate::referrers::{self, ListedBy, Referrers};
 use crate::registry::{Destination, RegistryError, Source};
@@ -212,11 +212,6 @@ pub(crate) fn is_about_content(error: &RegistryError) -> bool {
             | RegistryError::Document(_)
             | RegistryError::TooLarge { .. }
     )
-}
-
-fn now() -> Result<UtcTime, Cause> {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
-    since_epoch.and_then(UtcTime::from_unix).ok_or(Cause::Clock)
 }
 
 /// The index that lists the bundle.

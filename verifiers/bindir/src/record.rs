@@ -8,11 +8,13 @@ use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use civ_oci::text::one_line;
-use civ_policy::{Exit, Observer, UtcTime};
+use civ_policy::{Exit, Observer};
 use serde_json::Value;
+
+use crate::request::clock;
 
 const SYSTEM_LOG: &str = "/dev/log";
 /// The longest value written, in bytes.
@@ -86,7 +88,10 @@ impl Record {
             Err(TryLockError::WouldBlock) => Vec::new(),
         };
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let first = [Some(("verifier", program.into())), now().map(|time| ("time", time.into()))];
+        let first = [
+            Some(("verifier", program.into())),
+            clock().map(|time| ("time", time.to_string().into())),
+        ];
         let last = [
             ("verdict", verdict.into()),
             ("exit", (exit as u8).into()),
@@ -131,12 +136,6 @@ impl Observer for Record {
         }
         write_stderr(&line);
     }
-}
-
-/// The time by this machine's clock, if it says any.
-fn now() -> Option<String> {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(UtcTime::from_unix(since_epoch)?.to_string())
 }
 
 /// Appends ` key=value`, the value being of one line already.

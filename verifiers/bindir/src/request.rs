@@ -59,9 +59,14 @@ impl Request {
     }
 }
 
+/// The time by this machine's clock, if it says any.
+pub(crate) fn clock() -> Option<UtcTime> {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    UtcTime::from_unix(since_epoch)
+}
+
 fn now() -> Result<UtcTime, Refusal> {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
-    since_epoch.and_then(UtcTime::from_unix).ok_or_else(|| Refusal {
+    clock().ok_or_else(|| Refusal {
         exit: Exit::Internal,
         reason: "this machine's clock says a year before 1970 or after 9999; set it".to_owned(),
     })
