@@ -6,7 +6,6 @@
 //! A name is for people and binds nothing: an image listed for all repositories may be pulled from any
 //! of them, by any name. Scopes are what binds.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use civ_oci::{Digest, ImageId, strict_json};
@@ -14,7 +13,9 @@ use serde::Deserialize;
 
 use self::list::{Children, Entry, Image, TrustedList};
 use crate::error::check_version;
-use crate::{Evidence, Exempt, Level, Observer, PolicyError, Refusal, ScopeTable, Verdict};
+use crate::{
+    Evidence, Exempt, Level, Observer, PolicyError, Refusal, Statements, Verdict, statements,
+};
 
 pub use self::list::NAME_MAX;
 
@@ -24,9 +25,7 @@ mod list;
 #[derive(Clone, Debug)]
 pub struct Policy {
     trusted_everywhere: TrustedList,
-    has_statements: bool,
-    statements: Vec<Statement>,
-    scopes: ScopeTable,
+    statements: Option<Statements<Statement>>,
 }
 
 /// What is trusted in some repositories.
@@ -68,6 +67,28 @@ struct UntrustedStatement {
     children: Option<Children>,
 }
 
+impl statements::UntrustedStatement for UntrustedStatement {
+    type Valid = Statement;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn registry_scopes(&self) -> &[String] {
+        &self.registry_scopes
+    }
+
+    fn validate(self) -> Result<Statement, PolicyError> {
+        let Self { name, level, trusted_digests, images, children, .. } = self;
+        let trusted = TrustedList::new(Some(&name), trusted_digests, images, children)?;
+        let level = level.unwrap_or(Level::Strict);
+        if level == Level::Skip && !trusted.is_empty() {
+            return Err(PolicyError::SkipWithChecks { statement: name });
+        }
+        Ok(Statement { name, level, trusted })
+    }
+}
+
 impl Statement {
     /// How many digests it lists.
     pub fn listed(&self) -> usize {
@@ -80,35 +101,13 @@ impl Policy {
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let document: Untrusted = strict_json::from_slice_of_structs(bytes)?;
         check_version(&document.version)?;
-        let has_statements = document.trust_policies.is_some();
-        let untrusted = document.trust_policies.unwrap_or_default();
-        if has_statements && untrusted.is_empty() {
-            return Err(PolicyError::NoStatements);
-        }
+        let statements = document.trust_policies.map(Statements::validate).transpose()?;
         let Untrusted { trusted_digests, images, children, .. } = document;
         let trusted_everywhere = TrustedList::new(None, trusted_digests, images, children)?;
-        if !has_statements && trusted_everywhere.is_empty() {
+        if statements.is_none() && trusted_everywhere.is_empty() {
             return Err(PolicyError::EmptyDigestList);
         }
-        let mut scopes = ScopeTable::default();
-        let mut names = HashSet::with_capacity(untrusted.len());
-        let mut statements: Vec<Statement> = Vec::with_capacity(untrusted.len());
-        for statement in untrusted {
-            let UntrustedStatement { name, registry_scopes, trusted_digests, images, .. } =
-                statement;
-            if !names.insert(name.clone()) {
-                return Err(PolicyError::DuplicateStatement { statement: name });
-            }
-            let trusted =
-                TrustedList::new(Some(&name), trusted_digests, images, statement.children)?;
-            let level = statement.level.unwrap_or(Level::Strict);
-            if level == Level::Skip && !trusted.is_empty() {
-                return Err(PolicyError::SkipWithChecks { statement: name });
-            }
-            scopes.add(statements.len(), &name, &registry_scopes)?;
-            statements.push(Statement { name, level, trusted });
-        }
-        Ok(Self { trusted_everywhere, has_statements, statements, scopes })
+        Ok(Self { trusted_everywhere, statements })
     }
 
     /// Decides about `image`.
@@ -151,7 +150,7 @@ impl Policy {
         image: &ImageId,
     ) -> Result<Box<dyn Evidence>, NotListed> {
         let Some(statement) = statement else {
-            return Err(if self.has_statements {
+            return Err(if self.statements.is_some() {
                 NotListed::NoStatement { image: image.clone() }
             } else {
                 let listed = self.trusted_everywhere.len();
@@ -176,19 +175,14 @@ impl Policy {
         self.trusted_everywhere.len()
     }
 
-    /// All statements, in the document's order.
-    pub fn statements(&self) -> &[Statement] {
-        &self.statements
-    }
-
-    /// The scopes of all statements.
-    pub fn scopes(&self) -> &ScopeTable {
-        &self.scopes
+    /// All statements, if the document binds lists to repositories.
+    pub fn statements(&self) -> Option<&Statements<Statement>> {
+        self.statements.as_ref()
     }
 
     /// The statement for the repository of `image`, if one speaks of it.
     pub fn statement_for(&self, image: &ImageId) -> Option<&Statement> {
-        self.statements.get(self.scopes.find(&image.repository)?)
+        self.statements.as_ref()?.find(&image.repository).ok()
     }
 }
 

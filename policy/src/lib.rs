@@ -10,7 +10,8 @@
 //! | [`cosign`] | the document of `cosign-image-verifier` |
 //! | [`digestion`] | the document of `digestion-image-verifier`, Bottlerocket's unchanged |
 //! | [`notation`] | the document of `notation-image-verifier`, the Notary Project's unchanged |
-//! | [`scope`] | [`Scope`]: which repositories a statement is for, and which statement wins |
+//! | [`scope`] | [`Scope`]: which repositories a statement is for |
+//! | [`statements`] | [`Statements`]: which statement is for a repository |
 //! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references; [`KeySource`]: who knows their public keys |
 //! | [`kms_cache`] | [`KmsCache`]: how long an answer of KMS is used |
 //! | [`level`] | [`Level`]: what a failed check leads to |
@@ -32,6 +33,7 @@ pub mod kms_cache;
 pub mod level;
 pub mod notation;
 pub mod scope;
+pub mod statements;
 pub mod time;
 pub mod transparency;
 pub mod verdict;
@@ -42,6 +44,7 @@ pub use file::{PolicyFile, PolicyFileError};
 pub use kms::{KeySource, KmsKeyRef};
 pub use kms_cache::KmsCache;
 pub use level::Level;
-pub use scope::{Scope, ScopeTable};
+pub use scope::Scope;
+pub use statements::{NoStatement, Statements};
 pub use time::UtcTime;
 pub use verdict::{Exit, Observer, Refusal, Verdict};

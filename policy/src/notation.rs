@@ -29,7 +29,7 @@ pub use scope::RegistryScope;
 pub use trust::{TrustStore, TrustStoreKind, TrustedIdentities, TrustedIdentity};
 pub use verification::{Action, Check, Level, Verification, VerifyTimestamp};
 
-pub use crate::scope::NoStatement;
+use crate::NoStatement;
 
 /// A parsed and validated document.
 #[derive(Clone, Debug)]

@@ -13,15 +13,11 @@
 //! | `*` | every repository |
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
 use civ_oci::reference::{DOCKER_HUB, OFFICIAL, reads_as_host, split_host};
 use civ_oci::{ReferenceError, Repository};
-
-use crate::PolicyError;
 
 mod relation;
 
@@ -61,7 +57,7 @@ impl Scope {
     /// Orders scopes by how closely they describe a repository that both match: a literal part is
     /// closer than `*`, which is closer than `**`; the host's right-most labels are compared first,
     /// then the path from left to right.
-    fn compare_specificity(&self, other: &Self) -> Ordering {
+    pub(crate) fn compare_specificity(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
             (Pattern::Everything, Pattern::Everything) => Ordering::Equal,
             (Pattern::Everything, _) => Ordering::Less,
@@ -192,70 +188,6 @@ pub enum ScopeError {
     RestInside,
 }
 
-/// The scopes of all statements of a policy, for finding the statement of a repository.
-///
-/// No order is needed: of two different scopes that match one repository, one is always the closer.
-#[derive(Clone, Debug, Default)]
-pub struct ScopeTable {
-    entries: HashMap<Scope, usize>,
-}
-
-impl ScopeTable {
-    /// Adds the `scopes` of the statement at `index`, called `name`.
-    pub(crate) fn add(
-        &mut self,
-        index: usize,
-        name: &str,
-        scopes: &[String],
-    ) -> Result<(), PolicyError> {
-        if scopes.is_empty() {
-            return Err(PolicyError::NoScopes { statement: name.to_owned() });
-        }
-        for text in scopes {
-            let scope: Scope = text.parse().map_err(|source| PolicyError::Scope {
-                statement: name.to_owned(),
-                scope: text.clone(),
-                source,
-            })?;
-            match self.entries.entry(scope) {
-                Entry::Vacant(entry) => entry.insert(index),
-                Entry::Occupied(entry) => {
-                    return Err(PolicyError::DuplicateScope {
-                        statement: name.to_owned(),
-                        scope: entry.key().to_string(),
-                    });
-                }
-            };
-        }
-        Ok(())
-    }
-
-    /// The scopes that match `repository`, each with the index of its statement: the closest first.
-    pub fn matching(&self, repository: &Repository) -> Vec<(&Scope, usize)> {
-        let matching = self.entries.iter().filter(|(scope, _)| scope.matches(repository));
-        let mut matching: Vec<_> = matching.map(|(scope, index)| (scope, *index)).collect();
-        matching.sort_by(|(a, _), (b, _)| b.compare_specificity(a));
-        matching
-    }
-
-    /// The index of the statement whose scope describes `repository` most closely.
-    pub fn find(&self, repository: &Repository) -> Option<usize> {
-        self.entries
-            .iter()
-            .filter(|(scope, _)| scope.matches(repository))
-            .max_by(|(a, _), (b, _)| a.compare_specificity(b))
-            .map(|(_, index)| *index)
-    }
-}
-
-/// No statement of the policy speaks of the repository, and silence refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no statement for {repository}: no registryScopes of the policy match it")]
-pub struct NoStatement {
-    /// The repository pulled from.
-    pub repository: Repository,
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -333,36 +265,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_closest_scope_wins_whatever_the_order() {
-        let closest_first = [
-            "x.r.io/a/b",
-            "x.r.io/a/*",
-            "x.r.io/a/**",
-            "x.r.io/*/b",
-            "x.r.io/*/**",
-            "x.r.io/**",
-            "*.r.io/a/b",
-            "x.*.io/a/b",
-            "*.*.io/**",
-            "*",
-        ];
-        let repository: Repository = "x.r.io/a/b".parse().unwrap();
-        for skipped in 0..closest_first.len() {
-            let mut scopes: Vec<String> =
-                closest_first[skipped..].iter().map(ToString::to_string).collect();
-            for _ in 0..scopes.len() {
-                scopes.rotate_left(1);
-                let mut table = ScopeTable::default();
-                for (index, scope) in scopes.iter().enumerate() {
-                    table.add(index, "s", std::slice::from_ref(scope)).unwrap();
-                }
-                let found = table.find(&repository).unwrap();
-                assert_eq!(scopes[found], closest_first[skipped]);
-            }
-        }
-    }
-
     /// Else it would be left to chance which statement is for a repository.
     #[test]
     fn no_two_scopes_describe_a_repository_equally_closely() {
@@ -377,14 +279,6 @@ mod tests {
                 assert_ne!(a.compare_specificity(b), Ordering::Equal, "{a} {b}");
             }
         }
-    }
-
-    #[test]
-    fn one_scope_stated_twice_is_an_error_however_it_is_spelt() {
-        let mut table = ScopeTable::default();
-        table.add(0, "a", &["busybox".to_owned()]).unwrap();
-        let error = table.add(1, "b", &["index.docker.io/library/busybox".to_owned()]);
-        assert!(matches!(error, Err(PolicyError::DuplicateScope { .. })));
     }
 
     proptest! {

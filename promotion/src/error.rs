@@ -4,7 +4,7 @@ use std::fmt;
 
 use civ_cosign::{TrustPolicyError, VerifyError};
 use civ_oci::{Digest, DocumentError, Reference};
-use civ_policy::cosign::NoStatement;
+use civ_policy::NoStatement;
 
 use crate::gate::GateError;
 use crate::registry::RegistryError;

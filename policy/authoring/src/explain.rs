@@ -6,7 +6,7 @@ use civ_oci::{ImageId, Repository};
 use civ_policy::annotations::{self, Clause, Place, Platforms, Rule};
 use civ_policy::cosign::{self, Key, SignedIdentity};
 use civ_policy::notation::{self, RegistryScope, TrustedIdentities, TrustedIdentity, Verification};
-use civ_policy::{Level, ScopeTable, digestion};
+use civ_policy::{Level, Statements, digestion};
 use serde::Serialize;
 
 use crate::Document;
@@ -59,30 +59,33 @@ pub fn explain(document: &Document, image: &ImageId) -> Explanation {
     Explanation { everywhere, statement }
 }
 
-/// The closest scope that matches, and the others.
-fn find(
-    scopes: &ScopeTable,
+/// The statement whose scope is the closest to `repository`, and the others that match. `head` is a
+/// statement's name and level; `asks`, what it asks for unless its level is `skip`.
+fn closest<S>(
+    statements: &Statements<S>,
     repository: &Repository,
-    name_of: impl Fn(usize) -> Option<String>,
-) -> Option<(usize, String, Vec<Match>)> {
-    let mut matching = scopes.matching(repository).into_iter();
-    let (scope, index) = matching.next()?;
-    let less_close = matching
-        .filter_map(|(scope, index)| {
-            Some(Match { scope: scope.to_string(), statement: name_of(index)? })
-        })
-        .collect();
-    Some((index, scope.to_string(), less_close))
+    head: fn(&S) -> (&str, Level),
+    asks: fn(&S) -> Vec<String>,
+) -> Option<Applies> {
+    let mut matching = statements.matching(repository).into_iter();
+    let (scope, statement) = matching.next()?;
+    let less_close = matching.map(|(scope, statement)| Match {
+        scope: scope.to_string(),
+        statement: head(statement).0.to_owned(),
+    });
+    let (name, level) = head(statement);
+    Some(Applies {
+        name: name.to_owned(),
+        level: level.to_string(),
+        scope: scope.to_string(),
+        less_close: less_close.collect(),
+        asks: if level == Level::Skip { Vec::new() } else { asks(statement) },
+    })
 }
 
 fn of_cosign(policy: &TrustPolicy, repository: &Repository) -> Option<Applies> {
-    let document = policy.document();
-    let name_of = |index: usize| Some(document.statements().get(index)?.name.clone());
-    let (index, scope, less_close) = find(document.scopes(), repository, name_of)?;
-    let statement = document.statements().get(index)?;
-    let asks = if statement.level == Level::Skip { Vec::new() } else { asks_of_cosign(statement) };
-    let (name, level) = (statement.name.clone(), statement.level.to_string());
-    Some(Applies { name, level, scope, less_close, asks })
+    let statements = policy.document().statements();
+    closest(statements, repository, |statement| (&statement.name, statement.level), asks_of_cosign)
 }
 
 fn asks_of_cosign(statement: &cosign::Statement) -> Vec<String> {
@@ -138,39 +141,31 @@ fn of_digestion(
     policy: &digestion::Policy,
     repository: &Repository,
 ) -> (Vec<String>, Option<Applies>) {
-    let count = policy.trusted_everywhere();
-    let everywhere = match count {
+    let everywhere = match policy.trusted_everywhere() {
         0 => Vec::new(),
         1 => vec!["1 digest".to_owned()],
-        _ => vec![format!("{count} digests")],
+        count => vec![format!("{count} digests")],
     };
-    let statements = policy.statements();
-    let name_of = |index: usize| Some(statements.get(index)?.name.clone());
-    let applies =
-        find(policy.scopes(), repository, name_of).and_then(|(index, scope, less_close)| {
-            let statement = statements.get(index)?;
-            let asks = match statement.level {
-                Level::Skip => Vec::new(),
-                _ => vec![format!("one of {} digests", statement.listed())],
-            };
-            let (name, level) = (statement.name.clone(), statement.level.to_string());
-            Some(Applies { name, level, scope, less_close, asks })
-        });
+    let asks =
+        |statement: &digestion::Statement| vec![format!("one of {} digests", statement.listed())];
+    let applies = policy.statements().and_then(|statements| {
+        closest(statements, repository, |statement| (&statement.name, statement.level), asks)
+    });
     (everywhere, applies)
 }
 
 fn of_annotations(policy: &annotations::Policy, repository: &Repository) -> Option<Applies> {
-    let name_of = |index: usize| Some(policy.statements().get(index)?.name.clone());
-    let (index, scope, less_close) = find(policy.scopes(), repository, name_of)?;
-    let statement = policy.statements().get(index)?;
-    let asks = statement.clauses.iter().map(|clause| match clause {
-        Clause::Rule(one) => rule(one),
-        Clause::AnyOf(rules) => {
-            format!("one of: {}", rules.iter().map(rule).collect::<Vec<_>>().join("; "))
-        }
-    });
-    let (name, level) = (statement.name.clone(), statement.level.to_string());
-    Some(Applies { name, level, scope, less_close, asks: asks.collect() })
+    let asks = |statement: &annotations::Statement| {
+        let asks = statement.clauses.iter().map(|clause| match clause {
+            Clause::Rule(one) => rule(one),
+            Clause::AnyOf(rules) => {
+                format!("one of: {}", rules.iter().map(rule).collect::<Vec<_>>().join("; "))
+            }
+        });
+        asks.collect()
+    };
+    let statements = policy.statements();
+    closest(statements, repository, |statement| (&statement.name, statement.level), asks)
 }
 
 fn rule(rule: &Rule) -> String {

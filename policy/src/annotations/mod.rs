@@ -23,14 +23,11 @@
 pub mod matcher;
 pub mod rule;
 
-use std::collections::HashSet;
-
 use civ_oci::{ImageId, strict_json};
 use serde::Deserialize;
 
 use crate::error::check_version;
-pub use crate::scope::NoStatement;
-use crate::{Exempt, Level, PolicyError, ScopeTable};
+use crate::{Exempt, Level, NoStatement, PolicyError, Statements, statements};
 
 pub use matcher::{Matcher, Mismatch};
 pub use rule::{Clause, Place, Platforms, Rule, RuleError};
@@ -43,8 +40,7 @@ pub const RULES_MAX: usize = 512;
 /// A parsed and validated document.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    statements: Vec<Statement>,
-    scopes: ScopeTable,
+    statements: Statements<Statement>,
 }
 
 /// What is asked of the images of some repositories.
@@ -63,43 +59,21 @@ impl Policy {
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let document: Untrusted = strict_json::from_slice(bytes)?;
         check_version(&document.version)?;
-        if document.trust_policies.is_empty() {
-            return Err(PolicyError::NoStatements);
+        let rules = document.trust_policies.iter().flat_map(|statement| &statement.rules).flatten();
+        if rules.map(UntrustedRule::count).sum::<usize>() > RULES_MAX {
+            return Err(PolicyError::TooManyRules { limit: RULES_MAX });
         }
-        let mut scopes = ScopeTable::default();
-        let mut names = HashSet::with_capacity(document.trust_policies.len());
-        let mut statements: Vec<Statement> = Vec::with_capacity(document.trust_policies.len());
-        let mut rules = 0;
-        for untrusted in document.trust_policies {
-            if !names.insert(untrusted.name.clone()) {
-                return Err(PolicyError::DuplicateStatement { statement: untrusted.name });
-            }
-            scopes.add(statements.len(), &untrusted.name, &untrusted.registry_scopes)?;
-            rules += untrusted.rules.iter().flatten().map(UntrustedRule::count).sum::<usize>();
-            if rules > RULES_MAX {
-                return Err(PolicyError::TooManyRules { limit: RULES_MAX });
-            }
-            statements.push(untrusted.validate()?);
-        }
-        Ok(Self { statements, scopes })
+        Ok(Self { statements: Statements::validate(document.trust_policies)? })
     }
 
     /// The statement whose scope describes `image`'s repository most closely.
     pub fn statement_for(&self, image: &ImageId) -> Result<&Statement, NoStatement> {
-        self.scopes
-            .find(&image.repository)
-            .and_then(|index| self.statements.get(index))
-            .ok_or_else(|| NoStatement { repository: image.repository.clone() })
+        self.statements.find(&image.repository)
     }
 
-    /// All statements, in the document's order.
-    pub fn statements(&self) -> &[Statement] {
+    /// All statements.
+    pub fn statements(&self) -> &Statements<Statement> {
         &self.statements
-    }
-
-    /// The scopes of all statements.
-    pub fn scopes(&self) -> &ScopeTable {
-        &self.scopes
     }
 }
 
@@ -128,7 +102,17 @@ struct UntrustedStatement {
     rules: Option<Vec<UntrustedRule>>,
 }
 
-impl UntrustedStatement {
+impl statements::UntrustedStatement for UntrustedStatement {
+    type Valid = Statement;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn registry_scopes(&self) -> &[String] {
+        &self.registry_scopes
+    }
+
     fn validate(self) -> Result<Statement, PolicyError> {
         let Self { name, level, rules, .. } = self;
         let level = level.unwrap_or(Level::Strict);

@@ -7,8 +7,8 @@
 use std::fmt;
 
 use civ_oci::{ImageId, Repository};
-use civ_policy::cosign::{Key, NoStatement, Policy, Statement, Validity};
-use civ_policy::{KeySource, KmsCache, PolicyError};
+use civ_policy::cosign::{Key, Policy, Statement, Validity};
+use civ_policy::{KeySource, KmsCache, NoStatement, PolicyError};
 
 use crate::transparency::{Transparency, TransparencyPolicyError};
 use crate::{KeyError, PublicKey};
@@ -139,12 +139,12 @@ impl TrustPolicy {
 
     /// What is asked of `image`, by the statement that describes its repository most closely.
     pub fn trust_for(&self, image: &ImageId) -> Result<Trust<'_>, NoStatement> {
-        let statement = self.document.statement_for(image)?;
-        let mut both = self.document.statements().iter().zip(&self.parsed);
-        let parsed = both.find(|(candidate, _)| candidate.name == statement.name);
-        // There is one for each statement.
-        let (_, Parsed { keys, transparency }) =
-            parsed.ok_or_else(|| NoStatement { repository: image.repository.clone() })?;
+        let statements = self.document.statements();
+        let index = statements.index_of(&image.repository);
+        // There is a parsed one for each statement.
+        let found = index.and_then(|index| statements.get(index).zip(self.parsed.get(index)));
+        let (statement, Parsed { keys, transparency }) =
+            found.ok_or_else(|| NoStatement { repository: image.repository.clone() })?;
         Ok(Trust { statement, keys, transparency })
     }
 }
