@@ -29,4 +29,4 @@ pub use credentials::{Credentials, CredentialsError};
 pub use environment::Environment;
 pub use kms::KmsError;
 pub use network::{Network, NetworkError};
-pub use public_keys::{Endpoints, Lookup, Options, Origin, PublicKeys};
+pub use public_keys::{Endpoints, Options, PublicKeys};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
-use civ_policy::{KeySource, KmsCache, KmsKeyRef};
+use civ_policy::{KeySource, KmsCache, KmsKeyRef, Observer};
 
 use crate::cache::{self, Cache, CacheError};
 use crate::credentials::{Credentials, StsLocation};
@@ -79,7 +79,7 @@ impl Default for Endpoints {
 
 /// Where a key came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+enum Origin {
     /// An answer that is young enough.
     Cache,
     /// KMS.
@@ -99,18 +99,30 @@ impl std::fmt::Display for Origin {
 }
 
 /// How a key was found, for the record.
-#[derive(Debug)]
-pub struct Lookup<'a> {
-    /// The key.
-    pub key: &'a KmsKeyRef,
-    /// Where it came from.
-    pub origin: Origin,
+struct Lookup<'a> {
+    key: &'a KmsKeyRef,
+    origin: Origin,
     /// How old the answer is.
-    pub age: Duration,
+    age: Duration,
     /// Why the cache could not be used, read or written. The verdict does not depend on it.
-    pub cache_problem: Option<CacheError>,
+    cache_problem: Option<CacheError>,
     /// Why KMS was of no use, where an old answer took its place.
-    pub outage: Option<KmsError>,
+    outage: Option<KmsError>,
+}
+
+impl Lookup<'_> {
+    fn tell(&self, observer: &dyn Observer) {
+        let age = self.age.as_secs();
+        let mut details: Vec<(_, &dyn ToString)> =
+            vec![("kms", self.key), ("from", &self.origin), ("age_s", &age)];
+        if let Some(problem) = &self.cache_problem {
+            details.push(("cache", problem));
+        }
+        if let Some(outage) = &self.outage {
+            details.push(("outage", outage));
+        }
+        observer.step("key", &details);
+    }
 }
 
 /// The public keys of KMS keys, for one verdict.
@@ -119,7 +131,7 @@ pub struct PublicKeys<'a> {
     network: Network,
     cache: Cache,
     credentials: OnceCell<Credentials>,
-    note: &'a dyn Fn(&Lookup<'_>),
+    observer: &'a dyn Observer,
 }
 
 impl std::fmt::Debug for PublicKeys<'_> {
@@ -129,13 +141,13 @@ impl std::fmt::Debug for PublicKeys<'_> {
 }
 
 impl<'a> PublicKeys<'a> {
-    /// Asks nobody yet. Each key that is found is given to `note`.
-    pub fn new(options: Options, note: &'a dyn Fn(&Lookup<'_>)) -> Self {
+    /// Asks nobody yet. `observer` hears of each key that is found.
+    pub fn new(options: Options, observer: &'a dyn Observer) -> Self {
         let deadline = options.deadline.min(Instant::now() + AWS_TIME);
         let network =
             Network::until(deadline, options.authorities.clone(), Arc::clone(&options.counter));
         let cache = Cache::at(options.cache_directory.clone());
-        Self { options, network, cache, credentials: OnceCell::new(), note }
+        Self { options, network, cache, credentials: OnceCell::new(), observer }
     }
 
     fn ask(&self, key: &KmsKeyRef) -> Result<Vec<u8>, KmsError> {
@@ -186,7 +198,7 @@ impl KeySource for PublicKeys<'_> {
                 (Err(error), _) => return Err(error),
             },
         };
-        (self.note)(&Lookup { key, origin, age, cache_problem, outage });
+        Lookup { key, origin, age, cache_problem, outage }.tell(self.observer);
         Ok(spki)
     }
 }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::time::{Duration, Instant, SystemTime};
 
-use civ_aws::{Environment, Lookup, Options as KmsOptions, PublicKeys};
+use civ_aws::{Environment, Options as KmsOptions, PublicKeys};
 use civ_oci::Repository;
 use civ_oci::text::one_line;
 use civ_policy::{KeySource as _, KmsCache};
@@ -104,14 +104,13 @@ fn keys(needs: &Needs, environment: Vec<(OsString, OsString)>) -> Vec<Finding> {
         }
     };
     let environment = Environment::of(environment);
-    let silent = |_: &Lookup<'_>| {};
     let ask = |key| {
         let deadline = Instant::now() + REGISTRY_TIME;
         let options = KmsOptions {
             cache_directory: directory.path().to_owned(),
             ..KmsOptions::until(deadline, environment.clone(), KmsCache::default())
         };
-        match PublicKeys::new(options, &silent).public_key(key) {
+        match PublicKeys::new(options, &()).public_key(key) {
             Ok(_) => Finding::new(Severity::Ok, Code::Kms, format_args!("KMS gives out {key}")),
             Err(error) => failed(&format_args!("the public key of {key} cannot be had: {error}")),
         }

@@ -11,6 +11,11 @@ pub trait RegistryRead {
     /// Why a read failed.
     type Error: std::error::Error + 'static;
 
+    /// Did a read fail because the time for it was up?
+    fn is_deadline(_error: &Self::Error) -> bool {
+        false
+    }
+
     /// The manifest or index that `selector` names, or `None` where the registry says that there is
     /// none. Selected by digest, the bytes have that digest.
     fn manifest(

@@ -122,11 +122,10 @@ impl Policy {
         }
         let statement = self.statement_for(image);
         let level = statement.map_or(Level::Strict, |statement| statement.level);
-        if let Some(Statement { name, .. }) = statement {
-            observer.set("statement", name);
-            observer.step("statement", &[("name", name), ("level", &level)]);
+        match statement {
+            Some(Statement { name, .. }) => observer.statement(name, level),
+            None => observer.set("level", &level),
         }
-        observer.set("level", &level);
         let outcome = self.check_in(statement, image).map_err(Refusal::by_policy);
         Verdict::at_level(level, image, outcome)
     }

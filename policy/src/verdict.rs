@@ -121,4 +121,20 @@ pub trait Observer {
 
     /// One step on the way, with its details.
     fn step(&self, step: &'static str, details: &[(&'static str, &dyn ToString)]);
+
+    /// The statement that the verdict goes by, and its level.
+    fn statement(&self, name: &str, level: Level) {
+        self.set("statement", &name);
+        self.set("level", &level);
+        self.step("statement", &[("name", &name), ("level", &level)]);
+    }
+}
+
+/// Hears nothing.
+impl Observer for () {
+    fn set(&self, _: &'static str, _: &dyn ToString) {}
+
+    fn count(&self, _: &'static str, _: u64) {}
+
+    fn step(&self, _: &'static str, _: &[(&'static str, &dyn ToString)]) {}
 }

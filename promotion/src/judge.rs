@@ -3,19 +3,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use civ_annotations::{DescribedImage, VerifyError as AnnotationsError, verify_annotations};
 use civ_authoring::Document;
-use civ_cosign::{
-    StoredSignatures, Trust, VerifiedImage, VerifyError as CosignError, verify_signatures,
-};
 use civ_oci::ImageId;
-use civ_policy::annotations::Statement;
-use civ_policy::{Observer, Refusal, UtcTime, Verdict};
+use civ_policy::{Observer, Refusal, Verdict};
 
 use crate::error::{Cause, Error, Step};
 use crate::gate::now;
 use crate::plan::reference;
-use crate::registry::{Client, GateClient};
+use crate::registry::Client;
 use crate::signer::GateKeys;
 
 /// What the gate says about an image, and how it came to say so.
@@ -67,12 +62,10 @@ pub async fn judge(client: &Client, policy: Document, image: &ImageId) -> Result
         let notes = Notes::default();
         let verdict = match &policy {
             Document::Annotations(policy) => {
-                let verify = |statement: &Statement| describe(statement, &asked, now, &registry);
-                civ_annotations::decide(policy, &asked, &notes, verify)
+                civ_annotations::decide(policy, &asked, now, |_| Ok(registry), &notes)
             }
             Document::Cosign(policy) => {
-                let verify = |trust: Trust<'_>| verify(trust, &asked, now, &registry);
-                civ_cosign::decide(policy, &asked, &keys, &notes, verify)
+                civ_cosign::decide(policy, &asked, now, &keys, |_| Ok(registry), &notes)
             }
             Document::Digestion(policy) => policy.decide(&asked, &notes),
             Document::Notation(_) => Err(Refusal::bad_policy("notation is not decided here")),
@@ -90,33 +83,6 @@ fn requests_max(policy: &Document) -> u32 {
         Document::Cosign(_) => civ_cosign::REQUESTS_MAX,
         Document::Digestion(_) | Document::Notation(_) => 0,
     }
-}
-
-fn describe(
-    statement: &Statement,
-    image: &ImageId,
-    now: UtcTime,
-    registry: &GateClient,
-) -> Result<DescribedImage, Refusal> {
-    verify_annotations(statement, image, now, registry).map_err(|error| match error {
-        AnnotationsError::Registry(_) | AnnotationsError::NotStored { .. } => {
-            Refusal::registry(error)
-        }
-        _ => Refusal::by_policy(error),
-    })
-}
-
-fn verify(
-    trust: Trust<'_>,
-    image: &ImageId,
-    now: UtcTime,
-    registry: &GateClient,
-) -> Result<VerifiedImage, Refusal> {
-    let signatures = StoredSignatures::of(image, trust.signature_repository(image), registry);
-    verify_signatures(trust, image, now, signatures).map_err(|error| match error {
-        CosignError::Registry(_) => Refusal::registry(error),
-        _ => Refusal::by_policy(error),
-    })
 }
 
 /// What is noted while the gate's code runs.

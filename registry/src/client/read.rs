@@ -10,6 +10,10 @@ use crate::Error;
 impl RegistryRead for Client {
     type Error = Error;
 
+    fn is_deadline(error: &Error) -> bool {
+        matches!(error, Error::Deadline { .. })
+    }
+
     fn manifest(
         &self,
         repository: &Repository,

@@ -1,15 +1,17 @@
 /*! *annotations-image-verifier*: does this image say of itself what the policy asks?
 
-One pull, in order: the request, the policy, the statement for its repository, the image's own
-documents, the verdict on them. */
+One pull, in order: [`answer`] makes a request of what containerd says; the policy is read; and
+[`civ_annotations::decide()`] finds the statement for the repository, fetches the image's own documents
+and compares what they say. What this needs of the outside world is stated here. */
 
 use std::process::ExitCode;
 
-use civ_annotations::{DescribedImage, REQUESTS_MAX, VerifyError, verify_annotations};
+use civ_annotations::REQUESTS_MAX;
 use civ_bindir::{Record, Request, Verifier, answer};
-use civ_policy::annotations::{Policy, Statement};
+use civ_oci::Repository;
+use civ_policy::annotations::Policy;
 use civ_policy::{Refusal, Verdict};
-use civ_registry::{Client, Error as RegistryError, client::Options};
+use civ_registry::{Client, client::Options};
 
 const ANNOTATIONS: Verifier = Verifier {
     name: "annotations-image-verifier",
@@ -25,28 +27,9 @@ fn main() -> ExitCode {
 
 fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let policy = request.load_policy(Policy::parse, record)?;
-    civ_annotations::decide(&policy, &request.image, record, |statement| {
-        verify(statement, request, record).map_err(|error| refusal(&error))
-    })
-}
-
-fn verify(
-    statement: &Statement,
-    request: &Request,
-    record: &Record,
-) -> Result<DescribedImage, VerifyError<RegistryError>> {
     let mut options = Options::until(request.deadline);
     options.limits.requests = REQUESTS_MAX;
     options.counter = record.counter("requests");
-    let registry =
-        Client::new(&request.image.repository, options).map_err(VerifyError::Registry)?;
-    verify_annotations(statement, &request.image, request.now, &registry)
-}
-
-fn refusal(error: &VerifyError<RegistryError>) -> Refusal {
-    match error {
-        VerifyError::Registry(RegistryError::Deadline { .. }) => Refusal::deadline(error),
-        VerifyError::Registry(_) | VerifyError::NotStored { .. } => Refusal::registry(error),
-        _ => Refusal::by_policy(error),
-    }
+    let registry = |repository: &Repository| Client::new(repository, options);
+    civ_annotations::decide(&policy, &request.image, request.now, registry, record)
 }

@@ -1,39 +1,52 @@
-//! From a policy and an image to a verdict. The verifier calls this on a node, and the dispatcher where
-//! somebody asks beforehand what a node would say.
+//! From a policy and an image to a verdict: the one way there. The verifier calls this on a node, and
+//! the dispatcher where somebody asks beforehand what a node would say.
 
 use std::fmt::Display;
 
-use civ_oci::ImageId;
-use civ_policy::{Evidence, KeySource, Observer, Refusal, Verdict};
+use civ_oci::{ImageId, RegistryRead, Repository};
+use civ_policy::{Evidence, KeySource, Observer, Refusal, UtcTime, Verdict};
 
+use crate::signatures::StoredSignatures;
 use crate::trust::{KeyProblem, Trust, TrustPolicy, UnresolvedKey};
-use crate::verify::VerifiedImage;
+use crate::verify::{VerifiedImage, VerifyError, verify_signatures};
 
 /// Decides about `image`: finds the statement for its repository, asks `keys` for what the statement
-/// leaves to KMS, and has `verify` look for signatures of the keys there are.
+/// leaves to KMS, and looks for signatures of the keys there are in the registry that `open` opens for
+/// the repository where they are. `now` is what the clock says.
 ///
 /// # Errors
 /// The refusal, with the exit code that it has on a node.
-pub fn decide<K: KeySource>(
+pub fn decide<K: KeySource, R: RegistryRead>(
     policy: &TrustPolicy,
     image: &ImageId,
+    now: UtcTime,
     keys: &K,
+    open: impl FnOnce(&Repository) -> Result<R, R::Error>,
     observer: &dyn Observer,
-    verify: impl FnOnce(Trust<'_>) -> Result<VerifiedImage, Refusal>,
 ) -> Result<Verdict, Refusal> {
     let trust = policy.trust_for(image).map_err(Refusal::by_policy)?;
     let statement = trust.statement;
-    observer.set("statement", &statement.name);
-    observer.set("level", &statement.level);
-    observer.step("statement", &[("name", &statement.name), ("level", &statement.level)]);
+    observer.statement(&statement.name, statement.level);
     let outcome: Result<Box<dyn Evidence>, Refusal> = match statement.exempt(image) {
         Some(exempt) => Ok(Box::new(exempt)),
-        None => match verify_with_all_keys(trust, keys, observer, verify) {
-            Ok(verified) => Ok(Box::new(verified)),
-            Err(refusal) => Err(refusal),
-        },
+        None => verify_with_all_keys(trust, keys, observer, |trust| {
+            fetch_and_verify(trust, image, now, open).map_err(refusal::<R>)
+        })
+        .map(|verified| Box::new(verified) as _),
     };
     Verdict::at_level(statement.level, image, outcome)
+}
+
+fn fetch_and_verify<R: RegistryRead>(
+    trust: Trust<'_>,
+    image: &ImageId,
+    now: UtcTime,
+    open: impl FnOnce(&Repository) -> Result<R, R::Error>,
+) -> Result<VerifiedImage, VerifyError<R::Error>> {
+    let repository = trust.signature_repository(image);
+    let registry = open(repository).map_err(VerifyError::Registry)?;
+    let signatures = StoredSignatures::of(image, repository, &registry);
+    verify_signatures(trust, image, now, signatures)
 }
 
 fn verify_with_all_keys<K: KeySource>(
@@ -65,5 +78,13 @@ fn unknown_key<K: KeySource>(key: &UnresolvedKey<K::Error>, reason: &dyn Display
     match &key.problem {
         KeyProblem::Source(error) if !K::is_about_key(error) => Refusal::registry(reason),
         KeyProblem::Source(_) | KeyProblem::Key(_) => Refusal::bad_policy(reason),
+    }
+}
+
+fn refusal<R: RegistryRead>(error: VerifyError<R::Error>) -> Refusal {
+    match &error {
+        VerifyError::Registry(cause) if R::is_deadline(cause) => Refusal::deadline(error),
+        VerifyError::Registry(_) => Refusal::registry(error),
+        _ => Refusal::by_policy(error),
     }
 }

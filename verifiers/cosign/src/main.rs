@@ -1,18 +1,17 @@
 /*! *cosign-image-verifier*: has a trusted key signed this image?
 
-One pull, in order: the request, the policy, the statement for its repository, the signatures, the
-verdict on them. */
+One pull, in order: [`answer`] makes a request of what containerd says; the policy is read; and
+[`civ_cosign::decide()`] finds the statement for the repository, fetches the signatures and verifies
+them. What each of these needs of the outside world is stated here and nowhere else. */
 
 use std::process::ExitCode;
 
-use civ_aws::{Environment, Lookup, Options as KmsOptions, PublicKeys, environment};
+use civ_aws::{Environment, PublicKeys, environment};
 use civ_bindir::{Record, Request, Verifier, answer};
-use civ_cosign::{
-    REQUESTS_MAX, StoredSignatures, Trust, TrustPolicy, VerifiedImage, VerifyError,
-    verify_signatures,
-};
-use civ_policy::{Observer as _, Refusal, Verdict};
-use civ_registry::{Client, Error as RegistryError, client::Options};
+use civ_cosign::{REQUESTS_MAX, TrustPolicy};
+use civ_oci::Repository;
+use civ_policy::{Refusal, Verdict};
+use civ_registry::Client;
 
 const COSIGN: Verifier = Verifier {
     name: "cosign-image-verifier",
@@ -29,47 +28,12 @@ fn main() -> ExitCode {
 fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let policy = request.load_policy(TrustPolicy::parse, record)?;
     let environment = Environment::of(std::env::vars_os());
-    let note = |found: &Lookup<'_>| note_key(found, record);
-    let mut options = KmsOptions::until(request.deadline, environment, policy.kms_cache());
-    options.counter = record.counter("aws_requests");
-    let kms = PublicKeys::new(options, &note);
-    let verify =
-        |trust: Trust<'_>| verify_with(trust, request, record).map_err(|error| refusal(&error));
-    civ_cosign::decide(&policy, &request.image, &kms, record, verify)
-}
-
-fn verify_with(
-    trust: Trust<'_>,
-    request: &Request,
-    record: &Record,
-) -> Result<VerifiedImage, VerifyError<RegistryError>> {
-    let repository = trust.signature_repository(&request.image);
-    let mut options = Options::until(request.deadline);
-    options.limits.requests = REQUESTS_MAX;
-    options.counter = record.counter("requests");
-    let registry = Client::new(repository, options).map_err(VerifyError::Registry)?;
-    let signatures = StoredSignatures::of(&request.image, repository, &registry);
-    verify_signatures(trust, &request.image, request.now, signatures)
-}
-
-/// Where a key that is not in the policy came from, and what went wrong on the way.
-fn note_key(found: &Lookup<'_>, record: &Record) {
-    let age = found.age.as_secs();
-    let mut details: Vec<(_, &dyn ToString)> =
-        vec![("kms", found.key), ("from", &found.origin), ("age_s", &age)];
-    if let Some(problem) = &found.cache_problem {
-        details.push(("cache", problem));
-    }
-    if let Some(outage) = &found.outage {
-        details.push(("outage", outage));
-    }
-    record.step("key", &details);
-}
-
-fn refusal(error: &VerifyError<RegistryError>) -> Refusal {
-    match error {
-        VerifyError::Registry(RegistryError::Deadline { .. }) => Refusal::deadline(error),
-        VerifyError::Registry(_) => Refusal::registry(error),
-        _ => Refusal::by_policy(error),
-    }
+    let mut kms = civ_aws::Options::until(request.deadline, environment, policy.kms_cache());
+    kms.counter = record.counter("aws_requests");
+    let mut limits = civ_registry::client::Options::until(request.deadline);
+    limits.limits.requests = REQUESTS_MAX;
+    limits.counter = record.counter("requests");
+    let keys = PublicKeys::new(kms, record);
+    let registry = |repository: &Repository| Client::new(repository, limits);
+    civ_cosign::decide(&policy, &request.image, request.now, &keys, registry, record)
 }
