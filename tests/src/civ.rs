@@ -78,7 +78,7 @@ impl Civ {
 }
 
 /// `civ` beside the test programs: `target/debug/civ` for `target/debug/deps/…`.
-pub(crate) fn executable() -> PathBuf {
+pub fn executable() -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let profile = test.ancestors().nth(2).expect("a test is in target/<profile>/deps");
     let path = profile.join("civ");
