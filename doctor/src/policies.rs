@@ -89,7 +89,8 @@ pub fn judge(root: &Root, verifiers: &[Ours], installed: &[&str]) -> (Needs, Vec
                     continue;
                 }
             };
-        // Modes are refused by the verifiers themselves, owners of directories are not.
+        // The verifiers refuse what others than root and their own user can change. Their user need
+        // not be root, and the doctor's may be another than theirs.
         if let Some(stranger) = root.who_can_change(&path) {
             let fact =
                 format_args!("others than root can change the policy of {plugin}: {stranger}");

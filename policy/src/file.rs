@@ -1,8 +1,8 @@
 //! Opening a trust policy without being led elsewhere.
 //!
 //! Whoever can change the file can change every verdict, so the file must be one that only root (or
-//! the user running the verifier) can have written, reached without following a symbolic link, and
-//! of bounded size. A FIFO is opened without blocking and then refused.
+//! the user running the verifier) can have written or put in its place, reached without following a
+//! symbolic link, and of bounded size. A FIFO is opened without blocking and then refused.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,20 +25,27 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
-    /// Opens `path` component by component, checks the file, and reads it.
+    /// Opens `path` component by component from the root directory, checks each directory and the
+    /// file, and reads it.
     pub fn read(path: &Path) -> Result<Self, PolicyFileError> {
-        let start = if path.is_absolute() { "/" } else { "." };
-        Self::read_from(CWD, Path::new(start), path)
+        let because = |problem| PolicyFileError { path: path.to_owned(), problem };
+        // What is above the working directory counts as much as what is below. An empty path is
+        // the working directory itself.
+        let route = std::path::absolute(Path::new(".").join(path))
+            .map_err(|source| because(Problem::Io(source)))?;
+        let file = open_without_links(CWD, Path::new("/"), &route).map_err(because)?;
+        Self::read_opened(file, path)
     }
 
     /// The same below the root directory of another system, such as one that is mounted somewhere.
     pub fn read_below(root: BorrowedFd<'_>, path: &Path) -> Result<Self, PolicyFileError> {
-        Self::read_from(root, Path::new("."), path)
+        let because = |problem| PolicyFileError { path: path.to_owned(), problem };
+        let file = open_without_links(root, Path::new("."), path).map_err(because)?;
+        Self::read_opened(file, path)
     }
 
-    fn read_from(at: BorrowedFd<'_>, start: &Path, path: &Path) -> Result<Self, PolicyFileError> {
+    fn read_opened(file: File, path: &Path) -> Result<Self, PolicyFileError> {
         let because = |problem| PolicyFileError { path: path.to_owned(), problem };
-        let file = open_without_links(at, start, path).map_err(because)?;
         let length = check_origin(&file).map_err(because)?;
         let mut bytes =
             Vec::with_capacity(usize::try_from(length.min(POLICY_MAX)).unwrap_or(0) + 1);
@@ -71,9 +78,12 @@ fn open_without_links(at: BorrowedFd<'_>, start: &Path, path: &Path) -> Result<F
     Ok(openat(&here, current.as_os_str(), as_file, Mode::empty())?.into())
 }
 
-/// In a directory that others may write to, others may put another file in the policy's place; the
-/// sticky bit (as on `/tmp`) takes that power away.
+/// Whoever owns a directory, or may write to it, may put another file in the policy's place. The
+/// sticky bit (as on `/tmp`) takes that power from those who may write, and not from the owner.
 fn check_directory(stat: &Stat) -> Result<(), Problem> {
+    if !is_trusted(stat.st_uid) {
+        return Err(Problem::DirectoryOwner { uid: stat.st_uid });
+    }
     let mode = Mode::from_raw_mode(stat.st_mode);
     if mode.intersects(Mode::WGRP | Mode::WOTH) && !mode.contains(Mode::SVTX) {
         return Err(Problem::OpenDirectory);
@@ -87,8 +97,7 @@ fn check_origin(file: &File) -> Result<u64, Problem> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Problem::NotRegular);
     }
-    let me = rustix::process::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != me {
+    if !is_trusted(stat.st_uid) {
         return Err(Problem::WrongOwner { uid: stat.st_uid });
     }
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
@@ -97,9 +106,14 @@ fn check_origin(file: &File) -> Result<u64, Problem> {
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
+/// Root decides about every pull anyway, and whoever runs the verifier about what it says.
+fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
 /// Why a policy file is not used.
 #[derive(Debug, thiserror::Error)]
-#[error("policy {}: {problem}", path.display())]
+#[error("policy {problem} ({})", path.display())]
 pub struct PolicyFileError {
     /// The path as given.
     pub path: PathBuf,
@@ -115,6 +129,12 @@ pub enum Problem {
     /// No such file.
     #[error("absent, so every pull is refused; write the file, or remove the verifier")]
     Absent,
+    /// A directory on the way that is somebody else's.
+    #[error("below a directory of user {uid}; chown it to root")]
+    DirectoryOwner {
+        /// The owner.
+        uid: u32,
+    },
     /// Zero bytes.
     #[error("empty, so every pull is refused")]
     Empty,
@@ -222,6 +242,19 @@ mod tests {
         ] {
             let error = PolicyFile::read(&at(name)).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_directory_of_somebody_else_whatever_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        for mode in [0o755, 0o700, 0o555, 0o1777] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            let mut stat = fstat(File::open(dir.path()).unwrap()).unwrap();
+            assert!(check_directory(&stat).is_ok());
+            stat.st_uid = 65534;
+            let problem = check_directory(&stat).unwrap_err();
+            assert!(matches!(problem, Problem::DirectoryOwner { uid: 65534 }), "{problem}");
         }
     }
 }

@@ -189,18 +189,23 @@ fn a_file_that_somebody_else_could_have_put_there_refuses() {
 }
 
 #[test]
-fn a_file_in_a_working_directory_that_anyone_may_write_to_refuses() {
+fn a_file_in_or_below_a_working_directory_that_anyone_may_write_to_refuses() {
     const HERE: &str = r#"cd "$1" && exec "$2" -policy policy -name "$3" -digest "$4""#;
     for verifier in verifiers() {
         let directory = directory();
-        write(&directory.path().join("policy"), verifier.allowing.to_string());
+        let here = directory.path().join("here");
+        fs::create_dir(&here).expect("a directory in a directory of ours");
+        write(&here.join("policy"), verifier.allowing.to_string());
         let arguments = ["-c", HERE, "sh"].map(OsString::from).into_iter();
-        let paths = [directory.path(), &verifier.executable].map(OsString::from);
+        let paths = [&here, &verifier.executable].map(OsString::from);
         let arguments = arguments.chain(paths).chain([NAME, DIGEST].map(OsString::from));
         let call = Call::raw("/bin/sh", arguments, Stdin::Null);
         assert_ends(&call, 0, "");
-        set_mode(directory.path(), 0o777);
-        assert_ends(&call, 3, "below a directory that others may write to");
+        for open in [here.as_path(), directory.path()] {
+            set_mode(open, 0o777);
+            assert_ends(&call, 3, "below a directory that others may write to");
+            set_mode(open, 0o700);
+        }
     }
 }
 
@@ -214,6 +219,29 @@ fn a_file_of_another_user_refuses() {
         assert_ends(&verifier.call(&policy), 0, "");
         chown(&policy, Some(65534), None).expect("root can give files away");
         assert_ends(&verifier.call(&policy), 3, "owned by user 65534; chown it to root");
+    }
+}
+
+/// Whoever owns a directory replaces what is in it by any other file of root's that they can reach, such
+/// as the policy of last year.
+#[test]
+fn a_file_below_a_directory_of_another_user_refuses() {
+    let directory = directory();
+    let theirs = directory.path().join("theirs");
+    let policy = theirs.join("ours/policy");
+    fs::create_dir_all(theirs.join("ours")).expect("a directory in a directory of ours");
+    for verifier in verifiers() {
+        write(&policy, verifier.allowing.to_string());
+        chown(&theirs, Some(0), None)
+            .expect("only root can give directories away: run this as root");
+        assert_ends(&verifier.call(&policy), 0, "");
+        chown(&theirs, Some(65534), None).expect("root can give directories away");
+        for mode in [0o755, 0o1777] {
+            set_mode(&theirs, mode);
+            let words = "below a directory of user 65534; chown it to root";
+            assert_ends(&verifier.call(&policy), 3, words);
+        }
+        set_mode(&theirs, 0o755);
     }
 }
 
