@@ -24,7 +24,7 @@ pub enum Exit {
     Registry = 4,
     /// Time ran out.
     Deadline = 5,
-    /// A defect of the verifier.
+    /// A defect of the verifier, or of the machine that it runs on.
     Internal = 70,
 }
 
@@ -52,10 +52,9 @@ impl Verdict {
             Ok(evidence) if evidence.image() == image => {
                 Ok(Self { reason: evidence.to_string(), audited: None })
             }
-            Ok(evidence) => Err(Refusal {
-                exit: Exit::Internal,
-                reason: format!("checked {} instead", evidence.image()),
-            }),
+            Ok(evidence) => {
+                Err(Refusal::internal(format_args!("checked {} instead", evidence.image())))
+            }
             Err(refusal) if level == Level::Audit => Ok(Self {
                 reason: format!("audit only, would refuse: {}", refusal.reason),
                 audited: Some(refusal.exit),
@@ -108,6 +107,11 @@ impl Refusal {
     /// Time ran out.
     pub fn deadline(reason: impl fmt::Display) -> Self {
         Self { exit: Exit::Deadline, reason: reason.to_string() }
+    }
+
+    /// The verifier, or the machine that it runs on, is at fault.
+    pub fn internal(reason: impl fmt::Display) -> Self {
+        Self { exit: Exit::Internal, reason: reason.to_string() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From the call to the exit code, whatever happens in between.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::panic::PanicHookInfo;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use civ_oci::text::one_line;
 use civ_policy::{Exit, Level, Observer as _, Refusal, Verdict};
 
 use crate::call::Claims;
-use crate::{Call, PluginName, Record, Request};
+use crate::{Call, PluginName, Record, Request, output};
 
 /// containerd kills a verifier after ten seconds and loses its reason; so we stop before.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -23,6 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const WORK_DEADLINE: Duration = Duration::from_millis(7_700);
 /// kubelet shows the reason in an event of limited length, behind containerd's own words.
 const REASON_MAX: usize = 300;
+/// So that the place of a panic still fits in.
+const PANIC_MAX: usize = 180;
 
 /// The field of the record in which a decision notes the level of the statement that it goes by.
 const LEVEL: &str = "level";
@@ -58,19 +60,19 @@ pub fn answer(
     let started = Instant::now();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
+    let session = Session::start(verifier, &program, started);
     let clean =
         if verifier.resolves_names { shed_environment(&program, verifier.keeps) } else { Ok(()) };
     let arguments: Vec<_> = arguments.collect();
     let claims = Claims::of(&arguments);
     let call = match Call::parse(arguments) {
-        Ok(Call::Help) => return print(&help(verifier)),
+        Ok(Call::Help) => return session.tell(&help(verifier)),
         Ok(Call::Version) => {
-            return print(&format!("{} {}\n", verifier.name, verifier.version));
+            return session.tell(&format!("{} {}\n", verifier.name, verifier.version));
         }
         other => other,
     };
 
-    let session = Session::start(verifier, &program, started);
     let plugin = PluginName::of_program(&program);
     if let Ok(plugin) = &plugin {
         session.record.set("plugin", plugin);
@@ -86,7 +88,7 @@ pub fn answer(
         Err(error) => session.end(Err(Refusal::bad_call(error))),
     };
     let image = arguments.name.repository.image(arguments.digest.clone());
-    session.watch_deadline(started + DEADLINE, image);
+    session.watch_deadline(image);
     session.record.set("image", &arguments.name);
     session.record.set("digest", &arguments.digest);
     let outcome = plugin
@@ -110,56 +112,63 @@ fn shed_environment(program: &OsStr, keeps: &[&str]) -> Result<(), Refusal> {
     let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
     let mut anew = Command::new("/proc/self/exe");
     let error = anew.arg0(program).args(arguments).env_clear().envs(kept).exec();
-    Err(Refusal {
-        exit: Exit::Internal,
-        reason: format!("cannot start anew without an environment: {error}; is /proc mounted?"),
-    })
+    Err(Refusal::internal(format_args!(
+        "cannot start anew without an environment: {error}; is /proc mounted?"
+    )))
 }
 
 /// What the threads that may end the process share. The first to end it decides.
 #[derive(Clone)]
 struct Session {
     program: String,
+    deadline: Instant,
     record: Record,
     ended: Arc<AtomicBool>,
 }
 
 impl Session {
+    /// From here on a panic ends in a refusal.
     fn start(verifier: Verifier, program: &OsStr, started: Instant) -> Self {
         let file_name = Path::new(program).file_name().unwrap_or_default();
         let session = Self {
             program: one_line(&file_name.to_string_lossy(), 100),
+            deadline: started + DEADLINE,
             record: Record::new(started),
             ended: Arc::default(),
         };
+        let on_panic = session.clone();
+        std::panic::set_hook(Box::new(move |panic| on_panic.panicked(panic)));
         session.record.set("version", &verifier.version);
         session.record.counter("requests");
-        let on_panic = session.clone();
-        std::panic::set_hook(Box::new(move |panic| {
-            // A panic while the verdict was being written: nothing can be said any more.
-            if on_panic.ended.load(Ordering::SeqCst) {
-                std::process::exit(Exit::Internal as i32);
-            }
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            on_panic.end(Err(Refusal {
-                exit: Exit::Internal,
-                reason: format!("internal error at {place}; please report it"),
-            }))
-        }));
         session
     }
 
-    fn watch_deadline(&self, deadline: Instant, image: ImageId) {
+    /// Says what it was, and where: the defect may be this machine's, such as no thread to be had.
+    fn panicked(&self, panic: &PanicHookInfo<'_>) -> ! {
+        // A panic while the verdict was being written: nothing can be said any more.
+        if self.ended.load(Ordering::SeqCst) {
+            std::process::exit(Exit::Internal as i32);
+        }
+        let message = panic.payload_as_str().unwrap_or("a value that is no text");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        self.record.set_at_once("panic", &format_args!("{message} (at {place})"));
+        self.record.step("panic", &[("message", &message), ("place", &place)]);
+        // The path is that of whoever built this.
+        let file = Path::new(&place).file_name().unwrap_or_default().to_string_lossy();
+        let message = one_line(message, PANIC_MAX);
+        self.end(Err(Refusal::internal(format_args!(
+            "internal error: {message} (at {file}); please report it"
+        ))))
+    }
+
+    fn watch_deadline(&self, image: ImageId) {
         let session = self.clone();
         let watch = move || {
-            thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            thread::sleep(session.deadline.saturating_duration_since(Instant::now()));
             session.end(session.out_of_time(&image))
         };
         if let Err(error) = thread::Builder::new().stack_size(SMALL_STACK).spawn(watch) {
-            self.end(Err(Refusal {
-                exit: Exit::Internal,
-                reason: format!("no thread to be had: {error}"),
-            }));
+            self.end(Err(Refusal::internal(format_args!("no thread to be had: {error}"))));
         }
     }
 
@@ -179,7 +188,7 @@ impl Session {
                 thread::park();
             }
         }
-        let (verdict, exit, reason) = match outcome {
+        let (mut verdict, mut exit, reason) = match outcome {
             Ok(verdict) => match verdict.audited() {
                 None => ("allow", Exit::Allow, verdict.reason().to_owned()),
                 Some(exit) => {
@@ -189,26 +198,24 @@ impl Session {
             },
             Err(refusal) => ("refuse", refusal.exit, refusal.reason),
         };
-        let reason = one_line(&reason, REASON_MAX);
+        let mut reason = one_line(&reason, REASON_MAX);
+        let printed = output::print(&format!("{reason}\n"), self.deadline);
         // An allowed pull must be on record at least in containerd's view: if even stdout fails,
         // something is wrong with this node.
-        let printed = print_line(&reason);
-        let exit = if printed || exit != Exit::Allow { exit } else { Exit::Internal };
-        let verdict = if exit == Exit::Internal { "refuse" } else { verdict };
+        if let (Err(error), Exit::Allow) = (printed, exit) {
+            (verdict, exit) = ("refuse", Exit::Internal);
+            reason = format!("stdout cannot be written: {error}; would have said: {reason}");
+        }
         self.record.finish(&self.program, exit, verdict, &reason);
         std::process::exit(exit as i32)
     }
-}
 
-fn print_line(line: &str) -> bool {
-    let mut stdout = std::io::stdout();
-    stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush()).is_ok()
-}
-
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(Exit::Internal as u8),
+    /// Prints what is no verdict.
+    fn tell(&self, text: &str) -> ExitCode {
+        match output::print(text, self.deadline) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(Exit::Internal as u8),
+        }
     }
 }
 

@@ -13,11 +13,13 @@
 //! | [`stdin`] | the descriptor that containerd writes |
 //! | [`plugin`] | [`PluginName`]: which policy this executable reads |
 //! | [`request`] | [`Request`]: a call that has been checked |
+//! | `output` | stdout and stderr, which keep no verdict waiting |
 //! | [`record`] | [`Record`]: stderr and the system log |
 //! | [`mod@answer`] | [`answer()`]: deadline, panic hook, exit |
 
 pub mod answer;
 pub mod call;
+mod output;
 pub mod plugin;
 pub mod record;
 pub mod request;

@@ -2,9 +2,8 @@
 //!
 //! containerd shows a verifier's stderr at debug level only and forgets the reason of an allowed
 //! pull, so each verdict also goes to the system log as one line of JSON. Neither may delay or change
-//! the verdict: the log is written without blocking, and failures are ignored.
+//! the verdict: both are written without waiting, the log first, and failures are ignored.
 
-use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -14,6 +13,7 @@ use civ_oci::text::one_line;
 use civ_policy::{Exit, Observer};
 use serde_json::Value;
 
+use crate::output;
 use crate::request::clock;
 
 const SYSTEM_LOG: &str = "/dev/log";
@@ -79,7 +79,14 @@ impl Record {
         })
     }
 
-    /// Writes the canonical line to stderr and to the system log. Never waits for a lock: the thread
+    /// Sets a field, unless another thread holds the lock: it may be the one that panicked.
+    pub(crate) fn set_at_once(&self, key: &'static str, value: &dyn ToString) {
+        if let Ok(mut fields) = self.fields.try_lock() {
+            fields.push((key, Field::Value(value.to_string().into())));
+        }
+    }
+
+    /// Writes the canonical line to the system log and to stderr. Never waits for a lock: the thread
     /// that holds it may be the one that panicked.
     pub(crate) fn finish(&self, program: &str, exit: Exit, verdict: &str, reason: &str) {
         let gathered = match self.fields.try_lock() {
@@ -111,10 +118,10 @@ impl Record {
             push_pair(&mut line, key, &value);
             json.insert(key.to_owned(), value);
         }
-        write_stderr(&line);
         let priority = if exit == Exit::Allow { ALLOWED } else { REFUSED };
         let json = Value::Object(json);
         send_to_system_log(&format!("<{priority}>{program}[{}]: {json}", std::process::id()));
+        output::log(&line);
     }
 }
 
@@ -134,7 +141,7 @@ impl Observer for Record {
         for (key, value) in details {
             push_pair(&mut line, key, &one_line(&value.to_string(), VALUE_MAX).into());
         }
-        write_stderr(&line);
+        output::log(&line);
     }
 }
 
@@ -155,11 +162,6 @@ fn push_pair(line: &mut String, key: &str, value: &Value) {
         line.push_str(&value.replace('\\', r"\\").replace('"', "\\\""));
         line.push('"');
     }
-}
-
-fn write_stderr(line: &str) {
-    // One write per line, so that lines of several verifiers do not mix.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 fn send_to_system_log(line: &str) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use civ_oci::{Digest, ImageId, Reference};
-use civ_policy::{Exit, Observer as _, PolicyFile, Refusal, UtcTime};
+use civ_policy::{Observer as _, PolicyFile, Refusal, UtcTime};
 
 use crate::call::Arguments;
 use crate::{PluginName, Record, stdin};
@@ -66,8 +66,7 @@ pub(crate) fn clock() -> Option<UtcTime> {
 }
 
 fn now() -> Result<UtcTime, Refusal> {
-    clock().ok_or_else(|| Refusal {
-        exit: Exit::Internal,
-        reason: "this machine's clock says a year before 1970 or after 9999; set it".to_owned(),
+    clock().ok_or_else(|| {
+        Refusal::internal("this machine's clock says a year before 1970 or after 9999; set it")
     })
 }
