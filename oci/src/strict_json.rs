@@ -20,6 +20,7 @@ mod exact;
 
 /// The deepest nesting of arrays and objects accepted.
 pub const DEPTH_MAX: u8 = 32;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Parses `bytes` as one JSON document without duplicate keys, nested at most [`DEPTH_MAX`] deep,
 /// into `T`. The caller has bounded the length.
@@ -73,16 +74,29 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
     }
 }
 
+/// Reads a member that may be left out, but is not null. A template that writes `null` for a variable
+/// without a value must not turn a document into one that asks for less:
+/// `#[serde(default, deserialize_with = "not_null")]`.
+pub fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Checks the same of `bytes` without reading them into anything.
 pub fn check(bytes: &[u8]) -> Result<(), JsonError> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        let problem = "begins with a byte order mark; save it without";
+        return Err(serde_json::Error::custom(problem).into());
+    }
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     Strict { depth_left: DEPTH_MAX }.deserialize(&mut parser)?;
     Ok(parser.end()?)
 }
 
-/// Why a document is refused: what is wrong, and at which line and column.
+/// Why a document is refused: at which line and column, and what is wrong.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error("{}{}", self.place(), self.problem())]
 pub struct JsonError(#[from] serde_json::Error);
 
 impl JsonError {
@@ -94,6 +108,35 @@ impl JsonError {
     /// How many bytes of that line had been read.
     pub fn column(&self) -> usize {
         self.0.column()
+    }
+
+    /// What is wrong, without the place, in the words of JSON.
+    pub fn problem(&self) -> String {
+        let text = self.0.to_string();
+        let place = format!(" at line {} column {}", self.line(), self.column());
+        let text = text.strip_suffix(&place).unwrap_or(&text);
+        if text.starts_with("unknown field ") {
+            // All the others would hide what else there is to say.
+            let end = text.rfind("`, expected ").or_else(|| text.rfind("`, there are no fields"));
+            return end.and_then(|end| text.get(..=end)).unwrap_or(text).to_owned();
+        }
+        if let Some(found) = text.strip_prefix("invalid type: ") {
+            let (found, expected) = found.rsplit_once(", expected ").unwrap_or((found, ""));
+            let name = |serde: &str| match serde {
+                "sequence" | "a sequence" => "an array".to_owned(),
+                "map" | "a map" => "an object".to_owned(),
+                other => other.to_owned(),
+            };
+            return format!("invalid type: {}, expected {}", name(found), name(expected));
+        }
+        text.to_owned()
+    }
+
+    fn place(&self) -> String {
+        match self.line() {
+            0 => String::new(),
+            line => format!("line {line}, column {}: ", self.column()),
+        }
     }
 }
 

@@ -8,7 +8,8 @@
 
 use std::fmt;
 
-use civ_oci::{Digest, ImageId, strict_json};
+use civ_oci::strict_json::{self, not_null};
+use civ_oci::{Digest, ImageId};
 use serde::Deserialize;
 
 use self::list::{Children, Entry, Image, TrustedList};
@@ -46,9 +47,9 @@ struct Untrusted {
     trusted_digests: Vec<Digest>,
     #[serde(default)]
     images: Vec<Image>,
-    #[serde(default, deserialize_with = "list::not_null")]
+    #[serde(default, deserialize_with = "not_null")]
     children: Option<Children>,
-    #[serde(default, deserialize_with = "list::not_null")]
+    #[serde(default, deserialize_with = "not_null")]
     trust_policies: Option<Vec<UntrustedStatement>>,
 }
 
@@ -57,13 +58,13 @@ struct Untrusted {
 struct UntrustedStatement {
     name: String,
     registry_scopes: Vec<String>,
-    #[serde(default, deserialize_with = "list::not_null")]
+    #[serde(default, deserialize_with = "not_null")]
     level: Option<Level>,
     #[serde(default)]
     trusted_digests: Vec<Digest>,
     #[serde(default)]
     images: Vec<Image>,
-    #[serde(default, deserialize_with = "list::not_null")]
+    #[serde(default, deserialize_with = "not_null")]
     children: Option<Children>,
 }
 
@@ -355,10 +356,10 @@ mod tests {
             (r#""children":"resolve","images":[],"trustedDigests":["$A"]"#, "nothing to resolve"),
             (r#""children":"ignore","images":[{"name":"n","digest":"$A"}]"#, "unknown variant"),
             (r#""children":null,"images":[{"name":"n","digest":"$A"}]"#, "invalid type: null"),
-            (r#""images":[["n","$A",null]]"#, "invalid type: sequence, expected struct Image"),
+            (r#""images":[["n","$A",null]]"#, "invalid type: array, expected an object"),
             (
                 r#""children":{"resolve":null},"images":[{"name":"n","digest":"$A","children":[]}]"#,
-                "invalid type: map, expected enum Children",
+                r#"invalid type: object, expected one of ["resolve"]"#,
             ),
             (r#""images":[{"name":"n","digest":"$A","children":null}]"#, "invalid type: null"),
             (r#""images":[{"digest":"$A"}]"#, "missing field `name`"),

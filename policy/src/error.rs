@@ -6,6 +6,7 @@ use civ_oci::strict_json::JsonError;
 use crate::annotations::RuleError;
 use crate::kms::KmsKeyRefError;
 use crate::scope::ScopeError;
+use crate::statements::NAME_MAX;
 
 /// Why a trust policy is not valid. Any of these refuses every pull.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,18 @@ pub enum PolicyError {
         statement: String,
         /// The key.
         key: String,
+    },
+    /// A key's name is empty or too long.
+    #[error(
+        "the name of keys[{index}] of statement {statement:?} has {length} bytes; a name has at least 1 and at most {NAME_MAX}"
+    )]
+    KeyName {
+        /// The statement.
+        statement: String,
+        /// Which of its keys, from 0.
+        index: usize,
+        /// The bytes of the name.
+        length: usize,
     },
     /// A KMS reference is malformed.
     #[error("key {key:?} of statement {statement:?}: {source}")]
@@ -209,6 +222,16 @@ pub enum PolicyError {
     SkipWithChecks {
         /// The statement.
         statement: String,
+    },
+    /// A statement's name is empty or too long.
+    #[error(
+        "the name of trustPolicies[{index}] has {length} bytes; a name has at least 1 and at most {NAME_MAX}"
+    )]
+    StatementName {
+        /// Which statement of the document, from 0.
+        index: usize,
+        /// The bytes of the name.
+        length: usize,
     },
     /// The threshold cannot be met, or is none.
     #[error(

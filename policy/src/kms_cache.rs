@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use civ_oci::strict_json::not_null;
 use serde::Deserialize;
 
 use crate::PolicyError;
@@ -33,7 +34,9 @@ impl Default for KmsCache {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct UntrustedKmsCache {
+    #[serde(default, deserialize_with = "not_null")]
     max_age: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
     use_stale: Option<bool>,
 }
 

@@ -10,6 +10,10 @@ use civ_oci::Repository;
 
 use crate::{PolicyError, Scope};
 
+/// The longest name of a statement, or of a key in it, in bytes: a reason that names both has room for
+/// what it is about.
+pub const NAME_MAX: usize = 76;
+
 /// A document's statements in its order: at least one, and no two with the same name or scope.
 #[derive(Clone, Debug)]
 pub struct Statements<S> {
@@ -45,6 +49,10 @@ impl<S> Statements<S> {
         let mut names = HashSet::with_capacity(untrusted.len());
         let mut scopes = HashMap::with_capacity(untrusted.len());
         for statement in untrusted {
+            if !is_name(statement.name()) {
+                let length = statement.name().len();
+                return Err(PolicyError::StatementName { index: all.len(), length });
+            }
             if !names.insert(statement.name().to_owned()) {
                 let statement = statement.name().to_owned();
                 return Err(PolicyError::DuplicateStatement { statement });
@@ -81,6 +89,11 @@ impl<S> Statements<S> {
         matching.sort_by(|(a, _), (b, _)| b.compare_specificity(a));
         matching
     }
+}
+
+/// May a statement or a key be called this?
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len())
 }
 
 fn add_scopes(

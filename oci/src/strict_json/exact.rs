@@ -84,10 +84,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Exact<'_, D> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_str(Variant(visitor))
+        self.inner.deserialize_str(Variant { visitor, variants })
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -164,7 +164,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Visiting<'_, V> {
     }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.visitor.expecting(f)
+        match self.fields {
+            // What serde derives would name a type of ours.
+            Some(_) => f.write_str("an object"),
+            None => self.visitor.expecting(f),
+        }
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
@@ -314,18 +318,21 @@ fn is_folded(key: &str, field: &str) -> bool {
 }
 
 /// The name of a variant without content.
-struct Variant<V>(V);
+struct Variant<V> {
+    visitor: V,
+    variants: &'static [&'static str],
+}
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Variant<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
+        write!(f, "one of {:?}", self.variants)
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<V::Value, E> {
         let name: StrDeserializer<'_, E> = name.into_deserializer();
-        self.0.visit_enum(name)
+        self.visitor.visit_enum(name)
     }
 }
 

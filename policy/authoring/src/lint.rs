@@ -126,7 +126,7 @@ fn one<'a>(document: &Written<'a>, now: UtcTime) -> Findings<'a> {
         Ok(root) => root,
         Err(error) => {
             let position = Position::of_error(findings.text, &error);
-            let message = without_place(&error);
+            let message = error.problem();
             let severity = Severity::Error;
             findings.found.push(Finding { severity, code: "bad-json", position, message });
             return findings;
@@ -154,13 +154,6 @@ fn warn(findings: &mut Findings<'_>, kind: Kind, root: &Node, now: UtcTime) {
         Kind::Notation => notation::add(findings, root),
         Kind::Annotations => {}
     }
-}
-
-/// The message of an error that is shown with its place.
-fn without_place(error: &civ_oci::strict_json::JsonError) -> String {
-    let message = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    message.strip_suffix(&place).unwrap_or(&message).to_owned()
 }
 
 /// A document, and what has been found about it so far.

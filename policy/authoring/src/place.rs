@@ -98,6 +98,7 @@ fn code_of_document(error: &PolicyError) -> &'static str {
         PolicyError::Json(_) => "bad-form",
         PolicyError::KeyWithoutMaterial { .. } => "key-without-material",
         PolicyError::Kms { .. } => "bad-kms-reference",
+        PolicyError::KeyName { .. } | PolicyError::StatementName { .. } => "bad-name",
         PolicyError::KmsCacheAge { .. } => "bad-age",
         PolicyError::KmsEndpoint { .. } => "kms-endpoint",
         PolicyError::KmsWithoutArn { .. } => "kms-without-arn",
@@ -189,6 +190,12 @@ fn subject_in_document(error: &PolicyError) -> Subject {
             Subject { statement: statement.clone(), steps: vec![Member("children")] }
         }
         E::EmptyDigestList => in_document(vec![Member("trustedDigests")]),
+        E::KeyName { statement, index, .. } => {
+            in_statement(statement, vec![Member("keys"), Step::Index(*index), Member("name")])
+        }
+        E::StatementName { index, .. } => {
+            in_document(vec![Member("trustPolicies"), Step::Index(*index), Member("name")])
+        }
         E::KmsCacheAge { .. } => in_document(vec![Member("kmsCache"), Member("maxAge")]),
         E::NoStatements => in_document(vec![Member("trustPolicies")]),
         E::Version { .. } => in_document(vec![Member("version")]),

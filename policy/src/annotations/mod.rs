@@ -23,7 +23,8 @@
 pub mod matcher;
 pub mod rule;
 
-use civ_oci::{ImageId, strict_json};
+use civ_oci::ImageId;
+use civ_oci::strict_json::{self, not_null};
 use serde::Deserialize;
 
 use crate::error::check_version;
@@ -31,7 +32,7 @@ use crate::{Exempt, Level, NoStatement, PolicyError, Statements, statements};
 
 pub use matcher::{Matcher, Mismatch};
 pub use rule::{Clause, Place, Platforms, Rule, RuleError};
-use rule::{UntrustedRule, stated};
+use rule::UntrustedRule;
 
 /// The most rules that a document may have, those within `anyOf` included. Each may compile to as
 /// much as [`matcher::COMPILED_MAX`].
@@ -96,9 +97,9 @@ struct Untrusted {
 struct UntrustedStatement {
     name: String,
     registry_scopes: Vec<String>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     level: Option<Level>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     rules: Option<Vec<UntrustedRule>>,
 }
 

@@ -1,6 +1,7 @@
 //! One rule: the annotation it is about, where that is looked for, and what it must be.
 
-use serde::{Deserialize, Deserializer};
+use civ_oci::strict_json::not_null;
+use serde::Deserialize;
 
 use super::matcher::{AGE_MAX, Matcher, ONE_OF_MAX, PATTERN_MAX};
 
@@ -56,27 +57,27 @@ pub enum Platforms {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct UntrustedRule {
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     annotation: Option<String>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     from: Option<From>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     platforms: Option<Platforms>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     equals: Option<String>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     one_of: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     matches: Option<String>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     max_age: Option<String>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     version: Option<String>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     present: Option<bool>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     absent: Option<bool>,
-    #[serde(default, deserialize_with = "stated")]
+    #[serde(default, deserialize_with = "not_null")]
     any_of: Option<Vec<UntrustedRule>>,
 }
 
@@ -86,13 +87,6 @@ enum From {
     Index,
     Manifest,
     Labels,
-}
-
-/// A field that may be left out, but is not null.
-pub(super) fn stated<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl UntrustedRule {

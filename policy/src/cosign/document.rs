@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use civ_oci::reference::is_loopback;
+use civ_oci::strict_json::not_null;
 use serde::Deserialize;
 
 use super::identity::{UntrustedIdentity, repository};
@@ -17,6 +18,7 @@ use crate::{KmsKeyRef, Level, PolicyError, UtcTime, statements};
 pub(super) struct Untrusted {
     pub(super) version: String,
     pub(super) trust_policies: Vec<UntrustedStatement>,
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) kms_cache: Option<UntrustedKmsCache>,
 }
 
@@ -26,12 +28,19 @@ pub(super) struct UntrustedStatement {
     name: String,
     registry_scopes: Vec<String>,
     signature_verification: SignatureVerification,
+    #[serde(default, deserialize_with = "not_null")]
     keys: Option<Vec<UntrustedKey>>,
+    #[serde(default, deserialize_with = "not_null")]
     threshold: Option<usize>,
+    #[serde(default, deserialize_with = "not_null")]
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "not_null")]
     signed_identity: Option<UntrustedIdentity>,
+    #[serde(default, deserialize_with = "not_null")]
     signature_repository: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
     transparency_log: Option<TransparencyLog>,
+    #[serde(default, deserialize_with = "not_null")]
     timestamp_authority: Option<TimestampAuthority>,
 }
 
@@ -45,9 +54,13 @@ struct SignatureVerification {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UntrustedKey {
     name: String,
+    #[serde(default, deserialize_with = "not_null")]
     kms: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
     public_key: Option<String>,
+    #[serde(default, deserialize_with = "not_null")]
     valid_after: Option<UtcTime>,
+    #[serde(default, deserialize_with = "not_null")]
     valid_before: Option<UtcTime>,
 }
 
@@ -113,8 +126,13 @@ impl UntrustedStatement {
 fn validate_keys(keys: Vec<UntrustedKey>, statement: &str) -> Result<Vec<Key>, PolicyError> {
     let mut names = BTreeSet::new();
     keys.into_iter()
-        .map(|key| {
+        .enumerate()
+        .map(|(index, key)| {
             let (statement, name) = (statement.to_owned(), key.name);
+            if !statements::is_name(&name) {
+                let length = name.len();
+                return Err(PolicyError::KeyName { statement, index, length });
+            }
             if !names.insert(name.clone()) {
                 return Err(PolicyError::DuplicateKeyName { statement, key: name });
             }

@@ -61,6 +61,7 @@ fn strip_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 // makes what it derives a function, which is given objects only.
 #[derive(Deserialize)]
 #[serde(remote = "Self", tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+#[serde(expecting = "an object with a \"type\"")]
 pub(super) enum UntrustedIdentity {
     Any {},
     #[serde(rename_all = "camelCase")]

@@ -6,7 +6,8 @@
 //! than it reads, and is no valid list.
 
 use civ_oci::Digest;
-use serde::{Deserialize, Deserializer};
+use civ_oci::strict_json::not_null;
+use serde::Deserialize;
 
 use crate::PolicyError;
 
@@ -120,11 +121,4 @@ impl Image {
     fn children(&self) -> &[Digest] {
         self.children.as_deref().unwrap_or_default()
     }
-}
-
-/// A value that may be absent, and not `null`.
-pub(super) fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }

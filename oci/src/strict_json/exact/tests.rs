@@ -63,13 +63,13 @@ fn reads_each_thing_in_its_one_form() {
 #[test]
 fn refuses_an_array_for_a_struct_and_an_object_for_a_variant() {
     for (text, words) in [
-        (r"[[],null,{}]", "invalid type: sequence, expected struct Outer"),
-        (r#"{"taskList":[["a",null]]}"#, "invalid type: sequence, expected struct Inner"),
-        (r#"{"taskList":[],"map":{"a":["x",null]}}"#, "expected struct Inner"),
-        (r#"{"taskList":[],"level":{"skip":null}}"#, "invalid type: map, expected enum Level"),
-        (r#"{"taskList":[],"level":["skip"]}"#, "invalid type: sequence"),
-        (r#"{"taskList":[{"name":"a","tagged":["any"]}]}"#, "invalid type: sequence"),
-        (r#"{"taskList":[{"name":"a","tagged":["any",{}]}]}"#, "invalid type: sequence"),
+        (r"[[],null,{}]", "invalid type: array, expected an object"),
+        (r#"{"taskList":[["a",null]]}"#, "invalid type: array, expected an object"),
+        (r#"{"taskList":[],"map":{"a":["x",null]}}"#, "array, expected an object"),
+        (r#"{"taskList":[],"level":{"skip":null}}"#, r#"invalid type: object, expected one of ["skip"]"#),
+        (r#"{"taskList":[],"level":["skip"]}"#, "invalid type: array"),
+        (r#"{"taskList":[{"name":"a","tagged":["any"]}]}"#, "invalid type: array"),
+        (r#"{"taskList":[{"name":"a","tagged":["any",{}]}]}"#, "invalid type: array"),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.contains(words), "{text}: {error}");
@@ -97,8 +97,9 @@ fn refuses_a_key_that_go_takes_for_a_field() {
             match parse(&text) {
                 Ok(_) => assert_eq!(field, "", "{text}"),
                 Err(error) => {
-                    let words = format!(" is read as {field:?} by some at line 1 column ");
-                    assert!(error.starts_with("key ") && error.contains(&words), "{error}");
+                    let words = format!(" is read as {field:?} by some");
+                    assert!(error.starts_with("line 1, column "), "{error}");
+                    assert!(error.contains(": key ") && error.ends_with(&words), "{error}");
                 }
             }
         }

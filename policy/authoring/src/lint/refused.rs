@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
+use civ_oci::strict_json::JsonError;
 use civ_policy::Scope;
 use civ_policy::notation::RegistryScope;
 use serde_json::{Value as Json, json};
 
-use super::{Findings, Severity, shape, without_place};
+use super::{Findings, Severity, shape};
 use crate::located::{Node, Position};
 use crate::{Document, DocumentError};
 use crate::{Kind, schema};
@@ -45,7 +46,7 @@ fn add_misfits(findings: &mut Findings<'_>, kind: Kind, root: &Node, refusal: &D
     let misfits = shape::misfits(&schema, root);
     if let (true, Some(error)) = (misfits.is_empty(), refusal.json()) {
         let position = Position::of_error(findings.text, error);
-        let (severity, message) = (Severity::Error, without_place(error));
+        let (severity, message) = (Severity::Error, error.problem());
         findings.found.push(super::Finding { severity, code: "bad-form", position, message });
     }
     for misfit in misfits.into_iter().take(FINDINGS_MAX + 1) {
@@ -137,5 +138,5 @@ fn add_refusal(findings: &mut Findings<'_>, refusal: &DocumentError, node: &Node
 }
 
 fn message(refusal: &DocumentError) -> String {
-    refusal.json().map_or_else(|| refusal.to_string(), without_place)
+    refusal.json().map_or_else(|| refusal.to_string(), JsonError::problem)
 }

@@ -100,9 +100,6 @@ impl<'s> Checker<'s> {
     /// Of the forms that an object can have, its member `type` says which one is meant.
     fn check_one_of(&mut self, branches: &'s [Json], node: &Node, what: &str) {
         let name_of = |branch: &'s Json| branch.pointer("/properties/type/const")?.as_str();
-        if node.value == Value::Null {
-            return;
-        }
         if !matches!(node.value, Value::Object(_)) {
             return self.misfit(node, format!("{what} is {}; write an object", shown(node)));
         }
