@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// A running server.
 #[derive(Debug)]
@@ -23,12 +23,15 @@ pub(crate) struct Daemon {
     log: PathBuf,
 }
 
+/// The system's programs, wherever the developer's shell looks for them.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A command whose process dies with the thread that starts it. The environment is empty but for
 /// PATH: what the developer's shell says must not decide a test.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env_clear().env("PATH", PATH);
     command
 }
 
@@ -69,26 +72,11 @@ impl Daemon {
     }
 }
 
-impl Daemon {
-    /// The first child of a server that is started through another program, as `unshare`.
-    pub(crate) fn child_of(&self) -> Option<i32> {
-        let id = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
-        children.split_whitespace().find_map(|id| id.parse().ok())
-    }
-}
-
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Below `unshare` there is one child, the first process of a PID namespace. Killed alone,
-        // it takes the namespace with it, and unshare ends only after the last of them has.
-        let id = self.child.id();
         // A drop has nobody to tell, and what has ended already is no failure.
-        let _ = match (self.child_of().and_then(Pid::from_raw), Pid::from_raw(id.cast_signed())) {
-            (Some(child), _) => kill_process(child, Signal::KILL),
-            (None, Some(pid)) => kill_process_group(pid, Signal::KILL),
-            (None, None) => Ok(()),
-        };
+        let _ = Pid::from_raw(self.child.id().cast_signed())
+            .map(|group| kill_process_group(group, Signal::KILL));
         let _ = self.child.wait();
     }
 }

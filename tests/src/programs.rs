@@ -4,10 +4,12 @@
 //! is absent fails the test, because a skipped test proves nothing and looks like a passed one.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+
+use civ_private_node::{Outcome, containerd};
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> &'static Path {
@@ -52,6 +54,13 @@ impl Finished {
     }
 }
 
+impl From<Outcome> for Finished {
+    fn from(outcome: Outcome) -> Self {
+        let Outcome { code, stdout, stderr, .. } = outcome;
+        Self { code, stdout, stderr }
+    }
+}
+
 impl From<Output> for Finished {
     fn from(output: Output) -> Self {
         Self {
@@ -73,13 +82,7 @@ pub fn run(command: &mut Command) -> Finished {
 }
 
 /// Puts an executable copy of `source` at `target`, whole from the first moment it is visible.
-///
-/// By `install` and a rename, not by this process: a file that a thread of ours has open for
-/// writing while another thread forks cannot be executed for a moment ("text file busy").
 pub(crate) fn install(source: &Path, target: &Path, staging: &Path) {
-    let staged = staging.join(target.file_name().expect("the name of an executable"));
-    run(Command::new("install").args(["-m", "0755", "-T"]).arg(source).arg(&staged))
-        .expect_success("install");
-    fs::rename(&staged, target)
+    containerd::install(source, target, staging)
         .unwrap_or_else(|error| panic!("cannot install {}: {error}", target.display()));
 }

@@ -18,6 +18,7 @@ use civ_oci::{
     Tag,
 };
 use civ_policy::{UtcTime, annotations};
+use civ_private_node::verifier;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -184,7 +185,13 @@ impl Stage {
         let executable = gate::executable(verifier);
         let name = format!("{}:1", image.repository);
         let policy = self.write_policy(statement);
-        Call::pull(executable, &name, &image.digest.to_string()).policy(&policy).run()
+        let digest = image.digest.to_string();
+        let mut call = Call::pull(executable, &name, &digest).policy(&policy);
+        if let Some(stored) = self.registry.manifest(image.repository.path(), &digest) {
+            let size = stored.bytes.len() as u64;
+            call = call.stdin(verifier::descriptor(&stored.media_type, &digest, size));
+        }
+        call.run()
     }
 
     /// What the gate says about the image.

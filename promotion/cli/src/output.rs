@@ -1,7 +1,7 @@
 //! What goes to stdout: lines for people, or one JSON document for programs.
 
 use std::fmt::{Display, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use civ_oci::text::one_line;
 use clap::ValueEnum;
@@ -21,22 +21,90 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints `result` as JSON, or else as its `lines`, of which none breaks or controls a terminal.
-pub(crate) fn print(
+/// The look of a part of a line, on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    /// That of the terminal.
+    Plain,
+    /// As it should be.
+    Green,
+    /// Refused, rightly.
+    Red,
+    /// Not sure, or not quite right.
+    Yellow,
+    /// What must not be.
+    Alarm,
+}
+
+/// A line for people. Whatever is said in it can neither break it nor control a terminal: its
+/// colours alone do.
+#[derive(Debug, Default)]
+pub(crate) struct Line(Vec<(Colour, String)>);
+
+impl Line {
+    /// With this text at its end.
+    pub(crate) fn plain(self, text: impl Display) -> Self {
+        self.painted(Colour::Plain, text)
+    }
+
+    /// With this text at its end, in colour where colour is welcome.
+    pub(crate) fn painted(mut self, colour: Colour, text: impl Display) -> Self {
+        self.0.push((colour, text.to_string()));
+        self
+    }
+
+    fn to_text(&self, in_colour: bool) -> String {
+        let mut line = String::new();
+        for (colour, text) in &self.0 {
+            let text = one_line(text, LINE_MAX);
+            // Writing to a String cannot fail.
+            let _ = match colour.code().filter(|_| in_colour) {
+                Some(code) => write!(line, "\u{1b}[{code}m{text}\u{1b}[0m"),
+                None => write!(line, "{text}"),
+            };
+        }
+        line
+    }
+}
+
+impl<T: Into<String>> From<T> for Line {
+    fn from(text: T) -> Self {
+        Self(vec![(Colour::Plain, text.into())])
+    }
+}
+
+impl Colour {
+    /// The parameter of the terminal's "select graphic rendition".
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Green => Some("32"),
+            Self::Red => Some("31"),
+            Self::Yellow => Some("33"),
+            Self::Alarm => Some("1;31"),
+        }
+    }
+}
+
+/// Prints `result` as JSON, or else as its `lines`.
+pub(crate) fn print<L: Into<Line>>(
     format: Format,
     result: &impl Serialize,
-    lines: impl FnOnce() -> Vec<String>,
+    lines: impl FnOnce() -> Vec<L>,
 ) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     match format {
-        Format::Json => {
-            writeln!(out, "{}", to_ascii_json(result)?)?;
-        }
-        Format::Text => {
-            for line in lines() {
-                writeln!(out, "{}", one_line(&line, LINE_MAX))?;
-            }
-        }
+        Format::Json => print_bytes(format!("{}\n", to_ascii_json(result)?).as_bytes()),
+        Format::Text => print_lines(lines()),
+    }
+}
+
+/// Prints lines for people, in colour where somebody looks who wants that.
+pub(crate) fn print_lines<L: Into<Line>>(lines: impl IntoIterator<Item = L>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let in_colour =
+        out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    for line in lines {
+        writeln!(out, "{}", line.into().to_text(in_colour))?;
     }
     out.flush()
 }
@@ -108,6 +176,13 @@ mod tests {
         let json = to_ascii_json(&texts).unwrap();
         assert!(json.chars().all(|c| c == '\n' || matches!(c, ' '..='~')), "{json}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&json).unwrap(), texts);
+    }
+
+    #[test]
+    fn a_line_has_no_colour_but_its_own() {
+        let line = Line::default().painted(Colour::Red, "no\u{1b}[0m").plain("\nyes");
+        assert_eq!(line.to_text(true), "\u{1b}[31mno\\u{1b}[0m\u{1b}[0m\\u{a}yes");
+        assert_eq!(line.to_text(false), "no\\u{1b}[0m\\u{a}yes");
     }
 
     #[test]

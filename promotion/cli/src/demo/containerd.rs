@@ -1,86 +1,59 @@
-//! A containerd of the demo's own, in namespaces of its own: its `/etc/containerd` holds the demo's
-//! policies, its `/run` is empty, and when it ends nothing of it is left.
+//! The same pulls through a containerd of the demo's own.
 
-use std::env;
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+use std::{env, fs, io};
 
-use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use civ_doctor::release::Release;
+use civ_private_node::{Containerd, Outcome, Setup, StartError};
 
-use super::node::{Verdict, Verifiers};
 use super::stage::Stage;
-
-/// The first containerd whose CRI asks verifiers.
-const NEEDED: (u32, u32) = (2, 1);
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Run by `sh` as the first process of the namespaces: $1 is the demo's directory. /etc/containerd
-/// may not exist and containerd creates /etc/cni, hence the overlay.
-const ENTER: &str = r#"
-mount -t tmpfs tmpfs "$1/overlay"
-mkdir "$1/overlay/upper" "$1/overlay/work"
-mount -t overlay -o "lowerdir=/etc,upperdir=$1/overlay/upper,workdir=$1/overlay/work" overlay /etc
-mkdir -p /etc/containerd
-mount --bind "$1/etc" /etc/containerd
-mount -t tmpfs tmpfs /run
-exec containerd --config "$1/config.toml"
-"#;
+use super::table::Verdict;
+use super::verifiers::Verifiers;
+use crate::failure::{Exit, Failure};
+use crate::verb::stop::stopped;
 
 /// A running containerd with the verifiers installed.
 #[derive(Debug)]
 pub(crate) struct PrivateContainerd {
-    directory: TempDir,
-    server: Child,
+    containerd: Containerd,
     version: String,
 }
 
+/// Why the demo goes on without containerd.
+#[derive(Debug)]
+pub(crate) struct LeftOut(pub(crate) String);
+
 impl PrivateContainerd {
-    /// Starts one. The inner error says why this machine is not fit for it.
+    /// Starts one, if this machine is fit for it.
     pub(crate) fn start(
         stage: &Stage,
         verifiers: &Verifiers,
-    ) -> anyhow::Result<Result<Self, String>> {
+        stop: &AtomicBool,
+    ) -> Result<Result<Self, LeftOut>, Failure> {
         let version = match usable_version() {
             Ok(version) => version,
             Err(why_not) => return Ok(Err(why_not)),
         };
-        let directory = tempfile::Builder::new().prefix("civ-demo-").tempdir()?;
-        let root = directory.path();
-        for name in ["bin", "etc", "overlay", "tmp"] {
-            fs::create_dir(root.join(name))?;
+        let path = env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+        let setup = Setup {
+            containerd: "containerd".into(),
+            ctr: "ctr".into(),
+            env: BTreeMap::from([("PATH".to_owned(), path)]),
+            config: None,
+            before: "",
+            files: &[],
+        };
+        let containerd = match Containerd::start(&setup, stop) {
+            Ok(containerd) => containerd,
+            Err(StartError::Stopped) => return Err(stopped()),
+            Err(error) => return Ok(Err(LeftOut(error.to_string()))),
+        };
+        if let Err(error) = furnish(&containerd, stage, verifiers) {
+            return Ok(Err(LeftOut(format!("its verifiers cannot be installed: {error}"))));
         }
-        fs::write(root.join("config.toml"), config(root))?;
-        for (plugin, policy) in stage.policies() {
-            let installed = root.join("etc/image-verifiers").join(plugin);
-            fs::create_dir_all(&installed)?;
-            fs::copy(&policy, installed.join("trustpolicy.json"))?;
-        }
-        for verifier in verifiers.paths() {
-            let name = verifier.file_name().context("a verifier has a name")?;
-            let installed = root.join("bin").join(name);
-            fs::copy(&verifier, &installed)?;
-            fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))?;
-        }
-        let log = File::create(root.join("log"))?;
-        let server = Command::new("unshare")
-            .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
-            .args(["--propagation", "private", "--", "sh", "-euc", ENTER, "sh"])
-            .arg(root)
-            .env("TMPDIR", root.join("tmp"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("unshare cannot be run")?;
-        let mut containerd = Self { directory, server, version };
-        containerd.wait_until_ready()?;
-        Ok(Ok(containerd))
+        Ok(Ok(Self { containerd, version }))
     }
 
     /// What `containerd --version` calls itself.
@@ -89,108 +62,158 @@ impl PrivateContainerd {
     }
 
     /// `ctr images pull`, through the transfer service, which asks the verifiers.
-    pub(crate) fn pull(&self, reference: &str) -> anyhow::Result<Verdict> {
-        let started = Instant::now();
-        let output = Command::new("ctr")
-            .arg("--address")
-            .arg(self.directory.path().join("socket"))
-            .args(["images", "pull", "--snapshotter", "native", reference])
-            .output()
-            .context("ctr cannot be run")?;
-        let wall = started.elapsed();
-        let error = String::from_utf8_lossy(&output.stderr);
-        let reason = match error.split_once("for reason: ") {
-            _ if output.status.success() => "pulled",
-            Some((_, reason)) => reason.lines().next().unwrap_or_default(),
-            None => error.trim(),
+    pub(crate) fn pull(&self, reference: &str, stop: &AtomicBool) -> Result<Verdict, Failure> {
+        let pulled = self.containerd.pull(reference, stop);
+        let no_verdict = |why: String| {
+            let fact = format!("containerd gave no verdict on {reference}: {why}");
+            Err(Failure::new(Exit::Registry, fact))
         };
-        let allowed = output.status.success();
-        Ok(Verdict { allowed, exit: output.status.code(), reason: reason.to_owned(), wall })
-    }
-
-    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let log = self.directory.path().join("log");
-        loop {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            if said.contains("containerd successfully booted") {
-                return Ok(());
-            }
-            let ended = self.server.try_wait()?;
-            if ended.is_some() || started.elapsed() > START_TIMEOUT {
-                let last = said.lines().last().unwrap_or("nothing").to_owned();
-                anyhow::bail!("containerd did not start; it said: {last}");
-            }
-            thread::sleep(Duration::from_millis(5));
+        match pulled {
+            Ok(outcome) => verdict(&outcome).map_or_else(no_verdict, Ok),
+            Err(error) => no_verdict(format!("ctr cannot be run: {error}")),
         }
     }
 }
 
-impl Drop for PrivateContainerd {
-    /// Ends the first process of the namespaces, with which the kernel ends the others and undoes
-    /// the mounts; unshare ends after that. There is nobody to tell of a failure.
-    fn drop(&mut self) {
-        let id = self.server.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-        let first = children.unwrap_or_default().split_whitespace().next().map(str::to_owned);
-        match first.and_then(|id| id.parse().ok()).and_then(Pid::from_raw) {
-            Some(first) => drop(kill_process(first, Signal::KILL)),
-            None => drop(self.server.kill()),
-        }
-        drop(self.server.wait());
+fn furnish(containerd: &Containerd, stage: &Stage, verifiers: &Verifiers) -> io::Result<()> {
+    for (plugin, policy) in stage.policies() {
+        containerd.set_policy(plugin, &fs::read(policy)?)?;
+    }
+    for (name, executable) in verifiers.paths() {
+        containerd.install(&executable, name)?;
+    }
+    Ok(())
+}
+
+/// What a pull says of the verifiers' verdict: that it has come in, or that one rejected it. All else
+/// that can go wrong with a pull is no verdict.
+fn verdict(pull: &Outcome) -> Result<Verdict, String> {
+    if pull.code == Some(0) {
+        return Ok(Verdict { exit: Some(0), reason: "pulled".to_owned(), wall: pull.wall });
+    }
+    let said = pull.stderr.trim();
+    let reason = said.split_once("for reason: ").map(|(_, reason)| reason);
+    let rejected = reason.and_then(|reason| {
+        let (_, rest) = reason.split_once(" rejected image (exit code ")?;
+        let (exit, _) = rest.split_once(')')?;
+        Some((exit.parse().ok()?, reason.lines().next()?.to_owned()))
+    });
+    match rejected {
+        Some((exit, reason)) => Ok(Verdict { exit: Some(exit), reason, wall: pull.wall }),
+        None if said.is_empty() => Err(format!("ctr ended with {:?} and said nothing", pull.code)),
+        None => Err(said.lines().last().unwrap_or(said).to_owned()),
     }
 }
 
-fn usable_version() -> Result<String, String> {
+fn usable_version() -> Result<String, LeftOut> {
     if !rustix::process::geteuid().is_root() {
-        return Err("it needs root".to_owned());
+        return Err(LeftOut("it needs root".to_owned()));
     }
-    let output = Command::new("containerd")
-        .arg("--version")
-        .output()
-        .map_err(|_| "containerd is not installed".to_owned())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // containerd github.com/containerd/containerd/v2 2.1.9
-    let number = text.split_whitespace().nth(2).unwrap_or_default().trim_start_matches('v');
-    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
-    let found = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if found < NEEDED {
-        return Err(format!(
-            "containerd {number} asks no verifiers; it takes {}.{}",
-            NEEDED.0, NEEDED.1
-        ));
-    }
-    if Command::new("ctr").arg("--version").output().is_err() {
-        return Err("ctr is not installed".to_owned());
-    }
-    Ok(format!("containerd {number}"))
+    let ask = |program| {
+        Command::new(program).arg("--version").output().map_err(|error| absent(program, &error))
+    };
+    let version = version_of("containerd", &ask("containerd")?)?;
+    ask("ctr")?;
+    Ok(version)
 }
 
-fn config(root: &Path) -> String {
-    let architecture = match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let root: PathBuf = root.to_owned();
-    let root = root.display();
-    format!(
-        r#"version = 3
-root = "{root}/root"
-state = "{root}/state"
-disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
-[grpc]
-  address = "{root}/socket"
-[ttrpc]
-  address = "{root}/socket.ttrpc"
-[plugins."io.containerd.image-verifier.v1.bindir"]
-  bin_dir = "{root}/bin"
-  max_verifiers = -1
-  per_verifier_timeout = "10s"
-[[plugins."io.containerd.transfer.v1.local".unpack_config]]
-  platform = "linux/{architecture}"
-  snapshotter = "native"
-  differ = "walking"
-"#
-    )
+fn absent(program: &str, error: &io::Error) -> LeftOut {
+    LeftOut(match error.kind() {
+        io::ErrorKind::NotFound => format!("{program} is not installed"),
+        _ => format!("{program} cannot be run: {error}"),
+    })
+}
+
+/// The version that `PROGRAM --version` prints, such as
+/// `containerd github.com/containerd/containerd/v2 2.1.9`, if verifiers are asked by it.
+fn version_of(program: &str, output: &Output) -> Result<String, LeftOut> {
+    let text = String::from_utf8_lossy(if output.status.success() {
+        &output.stdout
+    } else {
+        &output.stderr
+    });
+    let first = text.lines().next().unwrap_or("nothing");
+    if !output.status.success() {
+        return Err(LeftOut(format!("{program} cannot be run; it said: {first}")));
+    }
+    // After it comes the commit, if it is known.
+    let number = first.split_whitespace().nth(2).unwrap_or_default();
+    match number.parse::<Release>() {
+        Ok(release) if release.verifies() => Ok(format!("{program} {number}")),
+        Ok(_) => Err(LeftOut(format!("{program} {number} asks no verifiers; 2.1 does"))),
+        Err(_) => Err(LeftOut(format!("{program} does not say its version but: {first}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_a_verifiers_rejection_is_a_verdict() {
+        let pull = |code, stderr: &str| Outcome {
+            code,
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+            wall: Duration::ZERO,
+            timed_out: false,
+        };
+        let blocked = "ctr: image verifier bindir blocked pull of x with digest y for reason: ";
+        let (one, four) = (
+            "verifier cosign-image-verifier rejected image (exit code 1): no signature",
+            "verifier cosign-image-verifier rejected image (exit code 4): registry down",
+        );
+        for (code, stderr, expected) in [
+            (Some(0), String::new(), Ok((0, "pulled"))),
+            (Some(1), format!("{blocked}{one}\n"), Ok((1, one))),
+            (Some(1), format!("{blocked}{four}\n"), Ok((4, four))),
+            (
+                Some(1),
+                "WARN\nctr: cannot access socket /s\n".into(),
+                Err("ctr: cannot access socket /s"),
+            ),
+            (
+                Some(1),
+                format!("{blocked}failed to call verifier x"),
+                Err("failed to call verifier x"),
+            ),
+            (Some(1), one.into(), Err(one)),
+            (None, String::new(), Err("said nothing")),
+        ] {
+            match (verdict(&pull(code, &stderr)), expected) {
+                (Ok(found), Ok((exit, reason))) => {
+                    assert_eq!((found.exit, &*found.reason), (Some(exit), reason));
+                }
+                (Err(found), Err(words)) => assert!(found.contains(words), "{found}"),
+                (found, _) => panic!("{stderr}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_containerd_that_is_of_no_use_says_why() {
+        let name = "containerd github.com/containerd/containerd/v2 ";
+        for (exit, text, expected) in [
+            (0, format!("{name}2.1.9+unknown \n"), Ok("containerd 2.1.9+unknown")),
+            (0, format!("{name}v2.2.0 1234abcd\n"), Ok("containerd v2.2.0")),
+            (0, format!("{name}1.7.24"), Err("containerd 1.7.24 asks no verifiers; 2.1 does")),
+            (0, "hello\n".into(), Err("containerd does not say its version but: hello")),
+            (0, String::new(), Err("containerd does not say its version but: nothing")),
+            (
+                3,
+                "no such library\n".into(),
+                Err("containerd cannot be run; it said: no such library"),
+            ),
+        ] {
+            let status = ExitStatus::from_raw(exit << 8);
+            let (stdout, stderr) = (text.clone().into_bytes(), text.into_bytes());
+            let found = version_of("containerd", &Output { status, stdout, stderr });
+            let found = found.map_err(|LeftOut(why)| why);
+            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        }
+    }
 }

@@ -2,22 +2,25 @@
 //!
 //! It exists so that a newcomer sees within a minute what the gate refuses and why, and so that an
 //! operator can watch the same executables that go onto nodes. A verdict other than the expected
-//! one fails the demo.
+//! one, or for another reason, fails the demo.
 
 mod containerd;
-mod node;
 mod stage;
 mod table;
+mod verifiers;
 
 use std::path::PathBuf;
-
-use anyhow::Context as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::{Exit, Failure};
+use crate::output::print_lines;
+use crate::verb::stop::{Stop, stopped};
 
-use containerd::PrivateContainerd;
-use node::Verifiers;
-use stage::Stage;
+use containerd::{LeftOut, PrivateContainerd};
+use stage::{Scene, Stage};
+use table::{Table, Verdict, complaint};
+use verifiers::Verifiers;
 
 /// Show the gate at work: promote and sign a small image on loopback, then pull it and seven that
 /// must be refused.
@@ -33,52 +36,108 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Runs the demo: success if every verdict is the expected one.
+    /// Runs the demo: success if every verdict is the expected one. Whoever stops it waits until
+    /// nothing of it is left, or stops it again.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        self.show().await.map_err(|error| Failure::new(Exit::Internal, format_args!("{error:#}")))
-    }
-
-    async fn show(self) -> anyhow::Result<Exit> {
         let verifiers = Verifiers::find(self.verifiers)?;
-        let stage = Stage::set().await.context("the demo's registry could not be set up")?;
-        println!("A registry on {} holds these images; each is now pulled.\n", stage.host());
-
-        println!("Called as containerd calls them (fork, exec, argv, stdin, 10 s, 32 KiB):");
-        let mut as_expected = true;
-        let mut rows = Vec::new();
-        for scene in stage.scenes() {
-            let verdict = verifiers.ask(scene)?;
-            as_expected &= verdict.allowed == scene.allowed;
-            rows.push(table::Row::new(scene, scene.verifier, verdict));
+        let mut stop = Stop::new()?;
+        let stage = tokio::select! {
+            stage = Stage::set() => stage?,
+            () = stop.told() => return Err(stopped()),
+        };
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let show = Show {
+            stage,
+            verifiers,
+            through_containerd: !self.no_containerd,
+            stop: Arc::clone(&is_stopped),
+            complaints: Vec::new(),
+        };
+        // One thread for all of it: with the thread that starts it, containerd ends.
+        let mut show = tokio::task::spawn_blocking(move || show.run());
+        tokio::select! {
+            outcome = &mut show => match outcome {
+                Ok(outcome) => return outcome,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            },
+            () = stop.told() => is_stopped.store(true, Ordering::Relaxed),
         }
-        table::print(&rows);
-
-        if self.no_containerd {
-            return Ok(exit(as_expected));
+        tokio::select! {
+            _ = &mut show => {}
+            () = stop.told() => {}
         }
-        match PrivateContainerd::start(&stage, &verifiers)? {
-            Err(why_not) => println!("\nThe same through containerd: left out, {why_not}."),
-            Ok(containerd) => {
-                println!("\nThe same through {} and ctr pull:", containerd.version());
-                let mut rows = Vec::new();
-                for scene in stage.pulls() {
-                    let verdict = containerd.pull(&scene.reference)?;
-                    as_expected &= verdict.allowed == scene.allowed;
-                    rows.push(table::Row::new(scene, "containerd", verdict));
-                }
-                table::print(&rows);
-            }
-        }
-        Ok(exit(as_expected))
+        Err(stopped())
     }
 }
 
-fn exit(as_expected: bool) -> Exit {
-    if as_expected {
-        println!("\nEvery verdict is the expected one.");
-        Exit::Success
-    } else {
-        println!("\nA verdict is not the expected one; please report it.");
-        Exit::Refused
+/// Everything that is shown, on a stage that is set.
+struct Show {
+    stage: Stage,
+    verifiers: Verifiers,
+    through_containerd: bool,
+    stop: Arc<AtomicBool>,
+    /// What was not as expected.
+    complaints: Vec<String>,
+}
+
+impl Show {
+    fn run(mut self) -> Result<Exit, Failure> {
+        let host = self.stage.host();
+        print_lines([
+            &*format!("A registry on {host} holds these images; each is now pulled."),
+            "",
+            "Called as containerd calls them (fork, exec, argv, stdin, 10 s, 32 KiB), and with -policy:",
+        ])?;
+        let scenes = self.stage.scenes().to_vec();
+        self.show(&scenes, None, |show, scene| show.verifiers.ask(scene, &show.stop))?;
+        if self.through_containerd {
+            self.pull_through_containerd()?;
+        }
+        if self.complaints.is_empty() {
+            print_lines(["", "Every verdict is the expected one."])?;
+            return Ok(Exit::Success);
+        }
+        print_lines([String::new()].into_iter().chain(self.complaints))?;
+        print_lines(["A verdict is not the expected one; please report it."])?;
+        Ok(Exit::Refused)
+    }
+
+    fn pull_through_containerd(&mut self) -> Result<(), Failure> {
+        print_lines([""])?;
+        let containerd = match PrivateContainerd::start(&self.stage, &self.verifiers, &self.stop)? {
+            Err(LeftOut(why)) => {
+                print_lines([format!("The same through containerd: left out, because {why}.")])?;
+                return Ok(());
+            }
+            Ok(containerd) => containerd,
+        };
+        print_lines([format!("The same through {} and ctr pull:", containerd.version())])?;
+        let pulls = self.stage.pulls();
+        self.show(&pulls, Some("containerd"), |show, scene| {
+            containerd.pull(&scene.reference, &show.stop)
+        })
+    }
+
+    /// A table of what is said about each scene: by `asked`, or else by the scene's own verifier.
+    fn show(
+        &mut self,
+        scenes: &[Scene],
+        asked: Option<&str>,
+        ask: impl Fn(&Self, &Scene) -> Result<Verdict, Failure>,
+    ) -> Result<(), Failure> {
+        let table = Table::of(scenes);
+        print_lines([table.head()])?;
+        for scene in scenes {
+            let verdict = ask(self, scene)?;
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(stopped());
+            }
+            let asked = asked.unwrap_or(scene.verifier);
+            print_lines([table.row(scene, asked, &verdict)])?;
+            if !verdict.is(scene.expected) {
+                self.complaints.push(complaint(scene, asked));
+            }
+        }
+        Ok(())
     }
 }

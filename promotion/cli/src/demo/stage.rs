@@ -2,8 +2,9 @@
 //! that lack something, each in its own way.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use civ_embedded_registry::Registry;
 use civ_embedded_registry::image::{Fixture as _, SmallIndex};
 use civ_oci::{Digest, Document, Tag, media_type};
+use civ_policy::PolicyFile;
+use civ_private_node::place::{self, Unfit};
 use civ_promotion::progress::Silent;
 use civ_promotion::signer::LocalKey;
 use civ_promotion::{
@@ -21,6 +24,8 @@ use pem_rfc7468::LineEnding;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::failure::{Exit, Failure};
+
 const TAG: &str = "1.0";
 const COSIGN: &str = "cosign";
 const DIGESTION: &str = "digestion";
@@ -29,7 +34,7 @@ const ANNOTATIONS: &str = "annotations";
 const OWNER: (&str, &str) = ("team", "platform");
 
 /// One pull, and what should come of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scene {
     /// What is special about the image.
     pub(crate) title: &'static str,
@@ -37,12 +42,23 @@ pub(crate) struct Scene {
     pub(crate) reference: String,
     /// What the tag resolves to.
     pub(crate) digest: Digest,
+    /// The size of what the tag resolves to, in bytes.
+    pub(crate) size: u64,
     /// Which verifier is asked when there is no containerd to ask all.
     pub(crate) verifier: &'static str,
     /// That verifier's policy.
     pub(crate) policy: PathBuf,
-    /// Whether the pull should go on.
-    pub(crate) allowed: bool,
+    /// What should come of it.
+    pub(crate) expected: Expected,
+}
+
+/// What should come of a pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// It goes on: exit code 0.
+    Allowed,
+    /// The image is refused, exit code 1, and the reason has these words in it.
+    Refused(&'static str),
 }
 
 /// A registry with images, and policies that speak of them.
@@ -55,11 +71,17 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts the registry, promotes and signs, and writes the policies.
-    pub(crate) async fn set() -> anyhow::Result<Self> {
-        let registry = Registry::start().context("no loopback port to be had")?;
-        let directory = tempfile::Builder::new().prefix("civ-demo-").tempdir()?;
+    pub(crate) async fn set() -> Result<Self, Failure> {
+        let directory = place::private("civ-demo-", verifiers_take_policies_from)
+            .map_err(|error| Failure::new(Exit::Key, error))?;
+        let registry = Registry::start().map_err(|error| {
+            Failure::new(Exit::Registry, format_args!("no loopback port to be had: {error}"))
+        })?;
         let mut stage = Self { registry, directory, scenes: Vec::new() };
-        stage.add_images().await?;
+        stage.add_images().await.map_err(|error| {
+            let fact = format_args!("the demo's registry could not be set up: {error:#}");
+            Failure::new(Exit::Internal, fact)
+        })?;
         Ok(stage)
     }
 
@@ -89,26 +111,57 @@ impl Stage {
         let digestion = self.write_policy(DIGESTION, &listed)?;
         let annotations = self.write_policy(ANNOTATIONS, &self.annotations_policy())?;
 
-        let host = self.host();
-        let scene = |title, name, digest: &Digest, verifier, policy: &Path, allowed| Scene {
-            title,
-            reference: format!("{host}/prod/{name}:{TAG}"),
-            digest: digest.clone(),
-            verifier,
-            policy: policy.to_owned(),
-            allowed,
+        let (host, signer) = (self.host(), "signature invalid: not made by \"release\"");
+        let scene = |title, name, digest: &Digest, verifier, policy: &Path, expected| {
+            let stored = self.registry.manifest(&format!("prod/{name}"), &digest.to_string());
+            let size = stored.context("an image is gone")?.bytes.len() as u64;
+            let (reference, digest) = (format!("{host}/prod/{name}:{TAG}"), digest.clone());
+            let policy = policy.to_owned();
+            anyhow::Ok(Scene { title, reference, digest, size, verifier, policy, expected })
         };
+        let (yes, no) = (Expected::Allowed, Expected::Refused);
+        let elsewhere = "signature is for another repository";
+        let (missing, unlisted_words) = ("annotation missing", "digest not listed");
+        let ownerless_words = "annotation \"team\" missing from the index";
         self.scenes = vec![
-            scene("signed", "app", &signed, COSIGN, &cosign, true),
-            scene("unsigned", "unsigned", &unsigned, COSIGN, &cosign, false),
-            scene("signature tampered with", "tampered", &tampered, COSIGN, &cosign, false),
-            scene("signed by another key", "other-key", &other_key, COSIGN, &cosign, false),
-            scene("signed for another repository", "copied", &signed, COSIGN, &cosign, false),
-            scene("annotation missing", "untested", &untested, COSIGN, &cosign, false),
-            scene("digest listed", "app", &signed, DIGESTION, &digestion, true),
-            scene("digest not listed", "unlisted", &unlisted, DIGESTION, &digestion, false),
-            scene("team stated", "app", &signed, ANNOTATIONS, &annotations, true),
-            scene("team not stated", "ownerless", &ownerless, ANNOTATIONS, &annotations, false),
+            scene("signed", "app", &signed, COSIGN, &cosign, yes)?,
+            scene(
+                "unsigned",
+                "unsigned",
+                &unsigned,
+                COSIGN,
+                &cosign,
+                no("unsigned: no signature"),
+            )?,
+            scene("signature tampered with", "tampered", &tampered, COSIGN, &cosign, no(signer))?,
+            scene("signed by another key", "other-key", &other_key, COSIGN, &cosign, no(signer))?,
+            scene(
+                "signed for another repository",
+                "copied",
+                &signed,
+                COSIGN,
+                &cosign,
+                no(elsewhere),
+            )?,
+            scene("annotation missing", "untested", &untested, COSIGN, &cosign, no(missing))?,
+            scene("digest listed", "app", &signed, DIGESTION, &digestion, yes)?,
+            scene(
+                "digest not listed",
+                "unlisted",
+                &unlisted,
+                DIGESTION,
+                &digestion,
+                no(unlisted_words),
+            )?,
+            scene("team stated", "app", &signed, ANNOTATIONS, &annotations, yes)?,
+            scene(
+                "team not stated",
+                "ownerless",
+                &ownerless,
+                ANNOTATIONS,
+                &annotations,
+                no(ownerless_words),
+            )?,
         ];
         Ok(())
     }
@@ -124,9 +177,9 @@ impl Stage {
     }
 
     /// One pull of each image: containerd asks all verifiers.
-    pub(crate) fn pulls(&self) -> impl Iterator<Item = &Scene> {
+    pub(crate) fn pulls(&self) -> Vec<Scene> {
         let is_second_look = |scene: &Scene| matches!(scene.title, "digest listed" | "team stated");
-        self.scenes.iter().filter(move |scene| !is_second_look(scene))
+        self.scenes.iter().filter(|scene| !is_second_look(scene)).cloned().collect()
     }
 
     /// The policies that were written, by the plugin they are for.
@@ -239,11 +292,24 @@ impl Stage {
 
     fn write_policy(&self, plugin: &str, policy: &Value) -> anyhow::Result<PathBuf> {
         let path = self.policy_path(plugin);
-        fs::create_dir_all(path.parent().context("a policy is in a directory")?)?;
-        fs::write(&path, serde_json::to_vec_pretty(policy)?)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        write_policy(&path, &serde_json::to_vec_pretty(policy)?)?;
         Ok(path)
     }
+}
+
+/// Does nothing on the way to a directory make a verifier refuse a policy in it?
+fn verifiers_take_policies_from(directory: &Path) -> Result<(), Unfit> {
+    let path = directory.join("trustpolicy.json");
+    write_policy(&path, b"{}")?;
+    PolicyFile::read(&path).map_err(|error| Unfit::Refused(error.problem.to_string()))?;
+    fs::remove_file(&path)?;
+    Ok(())
+}
+
+/// Whatever the umask: only this user may write to it, and to its directory.
+fn write_policy(path: &Path, content: &[u8]) -> io::Result<()> {
+    place::create(path.parent().unwrap_or(path))?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
 }
 
 /// An index that says whose it is.

@@ -1,6 +1,6 @@
 //! `civ doctor`
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use civ_doctor::finding::Gate;
@@ -8,10 +8,11 @@ use civ_doctor::probe::Unfinished;
 use civ_doctor::release::Release;
 use civ_doctor::{Finding, Options, Report, Severity, examine};
 use clap::{Args, ValueHint};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
-use crate::output::{Format, count, print};
+use crate::output::{Colour, Format, Line, count, print};
+
+use super::stop::{Stop, stopped};
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -81,59 +82,24 @@ pub(crate) async fn run(args: Doctor) -> Result<Exit, Failure> {
                 () = unfinished.wait() => {}
                 () = stop.told() => {}
             }
-            return Err(Failure::new(Exit::Interrupted, "stopped"));
+            return Err(stopped());
         }
     };
     print(output, &report, || lines(&report))?;
     Ok(if report.gate == Gate::Shut { Exit::Success } else { Exit::Refused })
 }
 
-/// The ways in which a user or a system says that it is enough.
-struct Stop([Signal; 3]);
-
-impl Stop {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::new(Exit::Internal, format_args!("cannot listen for signals: {error}"))
-            })
-        };
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn told(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
-}
-
-fn lines(report: &Report) -> Vec<String> {
-    let in_colour =
-        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let paint = |severity: Severity, text: String| match severity {
-        _ if !in_colour => text,
-        Severity::Ok => format!("\u{1b}[32m{text}\u{1b}[0m"),
-        Severity::Note => text,
-        Severity::Warning | Severity::Unknown => format!("\u{1b}[33m{text}\u{1b}[0m"),
-        Severity::Blocked | Severity::Failure => format!("\u{1b}[1;31m{text}\u{1b}[0m"),
-    };
+fn lines(report: &Report) -> Vec<Line> {
     let mut lines = Vec::new();
     for Finding { severity, code, fact, at, mend } in &report.findings {
-        let severity_text = paint(*severity, format!("{severity:<8}"));
-        lines.push(format!("{severity_text} {code:<33} {fact}"));
+        let severity_text = format!("{severity:<8}");
+        let line = Line::default().painted(colour(*severity), severity_text);
+        lines.push(line.plain(format!(" {code:<33} {fact}")));
         if let Some(at) = at {
-            lines.push(format!("{:8} at {at}", ""));
+            lines.push(format!("{:8} at {at}", "").into());
         }
         if let Some(mend) = mend {
-            lines.push(format!("{:8} to mend: {mend}", ""));
+            lines.push(format!("{:8} to mend: {mend}", "").into());
         }
     }
     let number = |wanted| report.findings.iter().filter(|f| f.severity == wanted).count();
@@ -147,12 +113,20 @@ fn lines(report: &Report) -> Vec<String> {
         Gate::Unknown => "whether the gate is shut is not known".to_owned(),
         gate => format!("the gate is {gate}"),
     };
-    let gate = paint(worst, gate);
-    lines.push(format!(
-        "{gate}: {}, {} that block pulls, {}",
+    lines.push(Line::default().painted(colour(worst), gate).plain(format!(
+        ": {}, {} that block pulls, {}",
         count(number(Severity::Failure), "failure"),
         number(Severity::Blocked),
         count(number(Severity::Warning), "warning"),
-    ));
+    )));
     lines
+}
+
+fn colour(severity: Severity) -> Colour {
+    match severity {
+        Severity::Ok => Colour::Green,
+        Severity::Note => Colour::Plain,
+        Severity::Warning | Severity::Unknown => Colour::Yellow,
+        Severity::Blocked | Severity::Failure => Colour::Alarm,
+    }
 }

@@ -29,6 +29,7 @@ mod promote;
 mod public_key;
 mod sign;
 mod signatures;
+pub(crate) mod stop;
 pub(crate) mod tree;
 pub(crate) mod triangulate;
 mod verify;
@@ -47,7 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Clean(args) => until_stopped(clean::run(args), None),
         Verb::Log(args) => log::run(args),
         Verb::Doctor(args) => until_done(doctor::run(args)),
-        Verb::Demo(demo) => until_stopped(demo.run(), None),
+        Verb::Demo(demo) => until_done(demo.run()),
         Verb::Completions { shell } => manual::completions(shell),
         Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
     }

@@ -94,7 +94,7 @@ pub(super) fn run(args: &Convert) -> Result<Exit, Failure> {
 /// The document on stdout and each note on a line of stderr, or both in one report.
 fn report(args: &Convert, report: &Report) -> io::Result<()> {
     if args.output == Format::Json {
-        return print(Format::Json, report, Vec::new);
+        return print(Format::Json, report, Vec::<String>::new);
     }
     for Note { kind, place, message } in &report.notes {
         remark(format_args!("{kind}: {place}: {message}"))?;
