@@ -20,6 +20,7 @@ pub mod civ;
 pub mod containerd;
 pub mod cosign;
 mod daemon;
+pub mod demo;
 pub mod docker_registry;
 pub mod elsewhere;
 pub mod gate;

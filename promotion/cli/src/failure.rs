@@ -123,7 +123,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::Closed,
-            _ => Exit::Internal,
+            _ => Exit::Key,
         };
         Self::new(exit, format_args!("cannot write the result: {error}"))
     }

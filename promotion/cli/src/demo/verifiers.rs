@@ -28,7 +28,10 @@ impl Verifiers {
     pub(crate) fn find(directory: Option<PathBuf>) -> Result<Self, Failure> {
         let candidates = match directory {
             Some(directory) => vec![directory],
-            None => near(&env::current_exe()?),
+            None => near(&env::current_exe().map_err(|error| {
+                Failure::new(Exit::Internal, format_args!("this program has no path: {error}"))
+                    .hint("say --verifiers DIR")
+            })?),
         };
         let complete =
             |directory: &&PathBuf| NAMES.iter().all(|name| directory.join(name).is_file());
