@@ -42,7 +42,7 @@ use civ_tests::{
     docker_registry::DockerRegistry,
     gate,
     http_server::HttpServer,
-    image, programs,
+    image, programs, scratch,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -153,7 +153,7 @@ impl Scene {
         let key = cosign.generate_key_pair("release");
         cosign.sign(key.signing(), &app.by_digest(), Signing::default());
 
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = scratch::directory();
         let write = |name: &str, document: Value| {
             let path = directory.path().join(name);
             fs::write(&path, document.to_string()).expect("a file in a directory of ours");

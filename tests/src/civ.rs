@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, env, path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use crate::programs::{self, Finished};
+use crate::{
+    programs::{self, Finished},
+    scratch,
+    signing::{Key, Kind},
+};
 
 /// A `civ` with an empty home, so that no credentials of the developer's play a part.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ impl Default for Civ {
 impl Civ {
     /// With an empty home.
     pub fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a temporary directory"), env: BTreeMap::new() }
+        Self { home: scratch::directory(), env: BTreeMap::new() }
     }
 
     /// With more in its environment, e.g. [`Kms::env`](crate::kms::Kms::env).
@@ -68,12 +72,9 @@ impl Civ {
         path
     }
 
-    /// A new private key in a file, made by openssl with these arguments of `genpkey`.
-    pub fn new_key(&self, name: &str, genpkey: &[&str]) -> PathBuf {
-        let path = self.home.path().join(name);
-        programs::run(Command::new("openssl").arg("genpkey").args(genpkey).arg("-out").arg(&path))
-            .expect_success("openssl genpkey");
-        path
+    /// A new private key in a file.
+    pub fn new_key(&self, name: &str, kind: Kind) -> PathBuf {
+        self.write(name, &Key::generate(kind).private_pem())
     }
 }
 

@@ -18,6 +18,9 @@ use crate::{
     programs::{self, Finished},
 };
 
+/// Where ctr keeps images, and where CRI does.
+const NAMESPACES: [&str; 2] = ["default", "k8s.io"];
+
 /// Time for a pull of a small image from this machine.
 const PULL_TIME: Duration = Duration::from_mins(1);
 
@@ -201,17 +204,32 @@ impl Containerd {
 
     /// The names of all images there are, ctr's and CRI's.
     pub fn images(&self) -> Vec<String> {
-        let list = |namespace| {
-            self.ctr(["--namespace", namespace, "images", "list", "--quiet"])
-                .expect_success("ctr images list")
-                .stdout
-        };
-        ["default", "k8s.io"]
+        NAMESPACES.iter().flat_map(|namespace| self.images_in(namespace)).collect()
+    }
+
+    /// The names of the images in a namespace, as ctr lists them: `default`, or CRI's `k8s.io`.
+    pub fn images_in(&self, namespace: &str) -> Vec<String> {
+        self.list(namespace, &["images", "list", "--quiet"])
+    }
+
+    /// What is kept of images, or was on its way: blobs, leases and snapshots, ctr's and CRI's.
+    pub fn remains(&self) -> Vec<String> {
+        let kinds: [&[&str]; 3] = [
+            &["content", "list", "--quiet"],
+            &["leases", "list", "--quiet"],
+            &["snapshots", "--snapshotter", "native", "list"],
+        ];
+        let lists = NAMESPACES
             .iter()
-            .flat_map(|namespace| {
-                list(namespace).lines().map(ToOwned::to_owned).collect::<Vec<_>>()
-            })
-            .collect()
+            .flat_map(|namespace| kinds.iter().flat_map(|kind| self.list(namespace, kind)));
+        // Snapshots have a heading.
+        lists.filter(|line| !line.starts_with("KEY ")).collect()
+    }
+
+    fn list(&self, namespace: &str, kind: &[&str]) -> Vec<String> {
+        let listed = self.ctr(["--namespace", namespace].into_iter().chain(kind.iter().copied()));
+        let listed = listed.expect_success(&format!("ctr {kind:?}"));
+        listed.stdout.lines().map(ToOwned::to_owned).collect()
     }
 
     /// containerd's log, at debug level: there, a verifier's stderr and every allowed pull are said.
@@ -228,7 +246,7 @@ pub fn dump(config: &Path) -> Finished {
 
 /// Starts containerd with a configuration that it must not start with.
 pub fn start_fails(config: &Path) -> Finished {
-    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let scratch = scratch::directory();
     let path = |name| scratch.path().join(name);
     // A containerd that does start is ended, and is no success either.
     let mut command = Command::new("timeout");

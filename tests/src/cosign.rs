@@ -12,7 +12,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::programs::{self, Finished};
+use crate::{
+    programs::{self, Finished},
+    scratch,
+};
 
 /// The password of every key file here.
 pub const PASSWORD: &str = "correct horse";
@@ -82,7 +85,7 @@ impl Default for Cosign {
 impl Cosign {
     /// With an empty home.
     pub fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a temporary directory"), env: BTreeMap::new() }
+        Self { home: scratch::directory(), env: BTreeMap::new() }
     }
 
     /// With more in its environment, e.g. [`Kms::env`](crate::kms::Kms::env).
@@ -153,7 +156,21 @@ impl Cosign {
     /// Verifies with a public key's file or `awskms:///…`, asking no transparency log. cosign ends
     /// with 10 when there is no signature, with 12 when none matches.
     pub fn verify(&self, key: &str, reference: &str, annotations: &[&str]) -> Finished {
+        self.verify_told(key, None, reference, annotations)
+    }
+
+    /// The same, told which digest the key signs: for a key in a file, cosign assumes SHA-256.
+    pub fn verify_told(
+        &self,
+        key: &str,
+        digest: Option<&str>,
+        reference: &str,
+        annotations: &[&str],
+    ) -> Finished {
         let mut arguments = vec!["verify", "--insecure-ignore-tlog", "--key", key];
+        if let Some(digest) = digest {
+            arguments.extend(["--signature-digest-algorithm", digest]);
+        }
         for annotation in annotations {
             arguments.extend(["--annotations", annotation]);
         }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{
     daemon::{self, Daemon},
-    programs,
+    programs, scratch,
 };
 
 /// A registry on a loopback port, with nothing in it.
@@ -37,7 +37,7 @@ pub struct Request {
 impl DockerRegistry {
     /// Starts one, and returns when it answers.
     pub fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = scratch::directory();
         let config = directory.path().join("config.yml");
         let access_log = directory.path().join("access.log");
         let log = directory.path().join("registry.log");

@@ -5,7 +5,10 @@ use std::{ffi::OsString, fs, path::Path};
 
 use tempfile::TempDir;
 
-use crate::gate::{Call, Stdin};
+use crate::{
+    gate::{Call, Stdin},
+    scratch,
+};
 
 /// A command in a mount namespace, where the directories `etc`, `dev` and `proc` of `root`, as far
 /// as there are any, lie over those of the system.
@@ -28,7 +31,7 @@ pub fn call(root: &Path, command: impl IntoIterator<Item = OsString>) -> Call {
 
 /// A directory with these in it.
 pub fn new_root(directories: &[&str]) -> TempDir {
-    let root = tempfile::tempdir().expect("a temporary directory");
+    let root = scratch::directory();
     for directory in directories {
         fs::create_dir_all(root.path().join(directory)).expect("a directory in one of ours");
     }

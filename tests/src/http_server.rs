@@ -71,7 +71,7 @@ impl HttpServer {
 
 /// A listener on a port that only root may listen on, as far as that is who runs the tests: on others a
 /// policy trusts nobody's word about a key.
-pub(crate) fn listen() -> TcpListener {
+pub fn listen() -> TcpListener {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 400).unwrap_or_default();
     let mut ports = (0..400).map(|_| 600 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 400);

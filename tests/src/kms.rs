@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::{
     daemon::{self, Daemon},
     http_server::listen,
-    programs,
+    programs, scratch,
+    signing::pem,
 };
 
 /// Region of everything in this KMS.
@@ -51,7 +52,7 @@ impl KmsKey {
 impl Kms {
     /// Starts one, and returns when it answers.
     pub fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = scratch::directory();
         let path = |name| directory.path().join(name);
         let (script, log) = (path("kms_server.py"), path("log"));
         fs::write(&script, include_str!("kms_server.py")).expect("a script in a directory of ours");
@@ -187,13 +188,6 @@ fn authorization(service: &str) -> String {
         "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, \
          SignedHeaders=host, Signature=0"
     )
-}
-
-/// PEM of DER in base64.
-fn pem(label: &str, base64: &str) -> String {
-    let lines: Vec<_> =
-        base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]

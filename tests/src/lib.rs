@@ -28,6 +28,8 @@ pub mod http_server;
 pub mod image;
 pub mod kms;
 pub mod programs;
+pub mod scratch;
 pub mod signing;
 pub mod stage;
 pub mod transparency_log;
+pub mod workshop;

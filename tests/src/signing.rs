@@ -5,7 +5,7 @@
 //! it by the code that the gate verifies them with.
 
 use aws_lc_rs::digest;
-use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -40,6 +40,7 @@ pub enum Kind {
     Rsa2048,
     Rsa2048Pss,
     Rsa3072PssSha512,
+    Rsa4096,
 }
 
 /// A key pair.
@@ -80,6 +81,7 @@ impl Key {
             }
             Kind::Rsa2048 | Kind::Rsa2048Pss => rsa(KeySize::Rsa2048),
             Kind::Rsa3072PssSha512 => rsa(KeySize::Rsa3072),
+            Kind::Rsa4096 => rsa(KeySize::Rsa4096),
         };
         Self { kind, pair, spki }
     }
@@ -139,10 +141,26 @@ impl Key {
 
     /// The public half in PEM.
     pub fn public_pem(&self) -> String {
-        let text = STANDARD.encode(&self.spki);
-        let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+        pem("PUBLIC KEY", &STANDARD.encode(&self.spki))
     }
+
+    /// Both halves in PEM, as PKCS #8.
+    pub fn private_pem(&self) -> String {
+        let der = match &self.pair {
+            Pair::Ecdsa(pair) => STANDARD.encode(pair.to_pkcs8v1().unwrap()),
+            Pair::Ed25519(pair) => STANDARD.encode(pair.to_pkcs8v1().unwrap()),
+            Pair::Rsa(pair) => {
+                STANDARD.encode(AsDer::<Pkcs8V1Der<'_>>::as_der(pair).unwrap().as_ref())
+            }
+        };
+        pem("PRIVATE KEY", &der)
+    }
+}
+
+/// PEM of DER in base64.
+pub(crate) fn pem(label: &str, base64: &str) -> String {
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 fn spki(public: &impl AsDer<PublicKeyX509Der<'static>>) -> Vec<u8> {

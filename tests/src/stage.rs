@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::gate::{self, Call, Outcome};
 use crate::signing::{Key, Layer, payload, signature_manifest};
-use crate::{bundling, image};
+use crate::{bundling, image, scratch};
 
 /// The longest reason that the gate may print, in bytes.
 pub const REASON_MAX: usize = 300;
@@ -60,7 +60,7 @@ impl Stage {
     pub fn open(registry: Registry) -> Self {
         let digest = SmallImage::new("app", "linux/amd64").seed_into(&registry, "team/app", "1");
         let image = repository(&registry, "team/app").image(digest);
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = scratch::directory();
         Self { registry, image, directory, policies: AtomicUsize::default() }
     }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use civ_aws::credentials::StsLocation;
 use civ_aws::{Credentials, CredentialsError, Endpoints, Environment, Network};
 use civ_tests::http_server::{Asked, HttpServer};
+use civ_tests::scratch;
 use serde_json::json;
 
 const STS: StsLocation<'_> = StsLocation { region: "eu-west-1", suffix: "amazonaws.com" };
@@ -75,7 +76,7 @@ fn instance(asked: &Asked) -> (u16, String) {
 
 #[test]
 fn the_first_place_that_is_configured_counts_and_none_after_it_is_asked() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory();
     let token_file = directory.path().join("token");
     fs::write(&token_file, "JWT\n").unwrap();
     let token_file = token_file.to_str().unwrap();
@@ -129,7 +130,7 @@ fn sts_answer(id: &str) -> String {
 
 #[test]
 fn a_web_identity_is_exchanged_for_the_role_and_nothing_else_is_sent() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("token"), "  a.b-c_d&Action=Evil\n").unwrap();
     fs::write(path("long"), "x".repeat(40 << 10)).unwrap();
@@ -193,7 +194,7 @@ fn a_web_identity_is_exchanged_for_the_role_and_nothing_else_is_sent() {
 
 #[test]
 fn a_container_is_asked_with_its_token_where_a_token_may_go() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory();
     let file = directory.path().join("token");
     fs::write(&file, "from-file\n").unwrap();
     let server = HttpServer::start(|asked| match asked.line.as_str() {

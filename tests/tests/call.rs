@@ -27,6 +27,7 @@ use civ_policy::UtcTime;
 use civ_tests::{
     elsewhere,
     gate::{self, Call, DESCRIPTOR, Stdin},
+    scratch,
     signing::{Key, Kind},
     stage::{Stage, assert_ends},
 };
@@ -64,7 +65,7 @@ fn verifiers() -> [Verifier; 3] {
         ("annotations-image-verifier", not_looked_at),
     ]
     .map(|(name, policy)| {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = scratch::directory();
         write_policy(&directory.path().join("policy"), &policy);
         Verifier { executable: gate::executable(name), directory }
     })
@@ -401,7 +402,7 @@ fn hostile_environment(proxy: &str, directory: &Path) -> Vec<(&'static str, OsSt
 fn no_variable_changes_a_verdict_or_leads_a_request_elsewhere() {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let proxy_address = proxy.local_addr().expect("a bound port").to_string();
-    let home = tempfile::tempdir().expect("a temporary directory");
+    let home = scratch::directory();
     fs::write(home.path().join("hosts"), "registry.example 127.0.0.1\n").expect("a file of ours");
     hostile_library(&home.path().join("hostile.so"));
 
@@ -612,7 +613,7 @@ fn each_verdict_is_in_the_system_log_and_a_log_that_nobody_reads_delays_none() {
 #[test]
 fn a_call_leaves_neither_a_process_nor_a_file_behind() {
     const LOOK: &str = r#"cd "$1"; shift; "$@" >/dev/null 2>&1; echo $? /proc/[0-9]* *"#;
-    let empty = tempfile::tempdir().expect("a temporary directory");
+    let empty = scratch::directory();
     let root = elsewhere::new_root(&[]);
     let strict = root.path().join("policy");
     write_policy(&strict, &signed_by_key());

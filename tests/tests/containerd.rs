@@ -9,10 +9,10 @@ use civ_tests::{
     containerd::Containerd,
     cosign::{Cosign, KeyPair, Signing},
     docker_registry::DockerRegistry,
-    gate,
+    gate, http_server,
     image::{self, Pushed},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A node that trusts one key, and a registry beside it.
 struct Node {
@@ -67,6 +67,7 @@ fn assert_refused(node: &Node, reference: &str, reason: &str) {
     assert!(error.contains(reason), "{reference}: CRI said {error:?}");
     assert_eq!(node.containerd.images(), [""; 0]);
     assert_eq!(node.containerd.cri_images(), [""; 0]);
+    assert_eq!(node.containerd.remains(), [""; 0]);
 }
 
 /// What the verifiers are built on. `-name` is what the user wrote and the digest is what will be
@@ -106,10 +107,12 @@ fn a_signed_image_is_pulled_by_tag_by_digest_and_by_child() {
 
     for reference in [app.tag.clone(), app.by_digest(), app.child(0)] {
         node.containerd.pull(&reference).expect_success(&reference);
+        assert!(node.containerd.images_in("default").contains(&reference), "{reference}");
         let pulled = node.containerd.cri_pull(&reference);
         pulled.unwrap_or_else(|error| panic!("CRI, {reference}: {error}"));
-        assert!(node.containerd.images().contains(&reference), "{:?}", node.containerd.images());
+        assert!(node.containerd.images_in("k8s.io").contains(&reference), "{reference}");
     }
+    assert_ne!(node.containerd.remains(), [""; 0]);
 }
 
 #[test]
@@ -132,21 +135,57 @@ fn a_child_of_an_index_is_refused_when_only_the_index_was_signed() {
     node.containerd.pull(&app.tag).expect_success("the index");
 }
 
+/// Half of them by CRI, half of them signed, each of a repository and with content of its own.
 #[test]
 fn eight_pulls_at_once_are_each_judged_by_themselves() {
     let node = Node::start();
-    let (signed, unsigned) = (node.push_signed("team/app"), node.push("team/other"));
+    let numbers = 0..8;
+    let (by_cri, is_signed) = (|number: usize| number % 2 == 1, |number: usize| number < 4);
+    let images: Vec<_> = numbers
+        .map(|number| {
+            let repository = format!("team/app-{number}");
+            if is_signed(number) { node.push_signed(&repository) } else { node.push(&repository) }
+        })
+        .collect();
 
     let containerd = &node.containerd;
-    let pulled: Vec<_> = thread::scope(|scope| {
-        let pulls = [&signed, &unsigned].repeat(4);
-        let pulls: Vec<_> = pulls
-            .into_iter()
-            .map(|image| scope.spawn(|| containerd.pull(&image.tag).success()))
-            .collect();
+    let pull = |number: usize, image: &Pushed| {
+        if by_cri(number) {
+            return containerd.cri_pull(&image.tag).map(drop);
+        }
+        let pull = containerd.pull(&image.tag);
+        if pull.success() { Ok(()) } else { Err(pull.stderr) }
+    };
+    let ended: Vec<_> = thread::scope(|scope| {
+        let pulls = images.iter().enumerate();
+        let pulls: Vec<_> =
+            pulls.map(|(number, image)| scope.spawn(move || pull(number, image))).collect();
         pulls.into_iter().map(|pull| pull.join().unwrap()).collect()
     });
-    assert_eq!(pulled, [true, false].repeat(4));
+
+    let (mut by_ctr, mut of_cri) = (Vec::new(), Vec::new());
+    for (number, (image, ended)) in images.iter().zip(ended).enumerate() {
+        match ended {
+            Ok(()) => assert!(is_signed(number), "{} was pulled", image.tag),
+            Err(reason) => {
+                assert!(!is_signed(number) && reason.contains("no signature"), "{reason}");
+            }
+        }
+        match (is_signed(number), by_cri(number)) {
+            (true, true) => of_cri.extend([image.tag.clone(), image.by_digest()]),
+            (true, false) => by_ctr.push(image.tag.clone()),
+            (false, _) => {}
+        }
+    }
+    let is_named = |name: &String| !name.starts_with("sha256:");
+    let left = |namespace| {
+        let mut names = containerd.images_in(namespace);
+        names.retain(is_named);
+        names.sort_unstable();
+        names
+    };
+    of_cri.sort_unstable();
+    assert_eq!((left("default"), left("k8s.io")), (by_ctr, of_cri));
 }
 
 #[test]
@@ -195,7 +234,7 @@ fn an_index_in_which_containerd_finds_another_manifest_is_refused() {
         format!("{}/team/app@{digest}", registry.host())
     };
     let references = ["Manifests", "manife\u{17f}ts"].map(index);
-    let took = |listed: &serde_json::Value| {
+    let took = |listed: &Value| {
         let path = format!("manifests/{}", listed["digest"].as_str().unwrap());
         registry.count_requests("GET", &path) > 0
     };
@@ -216,6 +255,9 @@ fn an_index_in_which_containerd_finds_another_manifest_is_refused() {
         assert!(!pull.success() && pull.stderr.contains(reason), "{reference}: {pull:#?}");
         assert_eq!(containerd.images(), [""; 0]);
     }
+    let clear = index("others");
+    containerd.pull(&clear).expect_success("an index in which both find the good manifest");
+    assert_eq!(containerd.images(), [clear]);
 }
 
 #[test]
@@ -225,6 +267,21 @@ fn a_verifier_that_is_killed_blocks_the_pull() {
     node.containerd.install_script("other-image-verifier", "kill -KILL $$");
 
     assert_refused(&node, &app.tag, "signal: killed");
+}
+
+/// The gate gives up in time for containerd, which would kill it and lose the reason.
+#[test]
+fn the_reason_arrives_when_the_registry_of_signatures_never_answers() {
+    let node = Node::start();
+    let app = node.push("team/app");
+    // Connections are made, and nobody takes them.
+    let listener = http_server::listen();
+    let address = listener.local_addr().unwrap();
+    let mut policy: Value = serde_json::from_str(&trusting(&node.registry, &node.release)).unwrap();
+    policy["trustPolicies"][0]["signatureRepository"] = json!(format!("{address}/signatures"));
+    node.containerd.set_policy("cosign", &policy.to_string());
+
+    assert_refused(&node, &app.tag, "(exit code 5): deadline passed while asking for");
 }
 
 #[test]

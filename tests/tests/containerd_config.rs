@@ -15,14 +15,14 @@ use std::{fs, io};
 use civ_doctor::config::{Config, Files, Node, Value};
 use civ_doctor::settings::{self, BINDIR, CRI_IMAGES};
 use civ_doctor::{Code, Finding, Severity};
-use civ_tests::containerd;
+use civ_tests::{containerd, scratch};
 
 /// A directory of configuration files, of which `config.toml` is the first.
 struct Configured(tempfile::TempDir);
 
 impl Configured {
     fn new(files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch::directory();
         for (name, text) in files {
             fs::write(directory.path().join(name), text).unwrap();
         }

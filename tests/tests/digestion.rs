@@ -11,6 +11,7 @@ use std::fs;
 
 use civ_tests::{
     gate::{self, Call},
+    scratch,
     stage::assert_ends,
 };
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ fn documents(list: &Value) -> [Value; 2] {
 }
 
 fn check(document: &Value, digest: &str, exit: i32, words: &str) -> String {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = scratch::directory();
     let policy = directory.path().join("policy");
     fs::write(&policy, document.to_string()).expect("a file in a directory of ours");
     let executable = gate::executable("digestion-image-verifier");

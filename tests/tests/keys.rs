@@ -10,6 +10,7 @@ use civ_tests::cosign::{Cosign, Format, PASSWORD, Signing};
 use civ_tests::docker_registry::DockerRegistry;
 use civ_tests::gate::{self, Call};
 use civ_tests::image;
+use civ_tests::signing::{Key, Kind};
 use serde_json::json;
 
 fn civ(password: &str) -> Civ {
@@ -45,6 +46,7 @@ fn civ_signs_with_the_keys_that_cosign_generates() {
         assert_eq!(printed, pair.public_pem);
         cosign.verify(pair.verifying(), &image.by_digest(), &[]).expect_success("cosign verify");
         assert!(allows(&civ, &pair.public_pem, &image));
+        assert!(!allows(&civ, &Key::generate(Kind::P256).public_pem(), &image));
     }
 }
 
@@ -63,6 +65,7 @@ fn cosign_signs_with_the_keys_that_civ_generates() {
             cosign.sign(private, &image.by_digest(), Signing { format, ..Signing::default() });
         }
         assert!(allows(&civ, &public_pem, &image), "{kind}");
+        assert!(!allows(&civ, &Key::generate(Kind::P256).public_pem(), &image), "{kind}");
     }
 }
 

@@ -21,6 +21,7 @@ use civ_tests::{
     gate::{self, Call},
     http_server::HttpServer,
     kms::{Kms, KmsKey},
+    scratch,
     signing::{Key, Kind, Layer},
     stage::{Stage, assert_ends},
 };
@@ -35,7 +36,7 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch::directory();
         fs::create_dir(directory.path().join("run")).unwrap();
         Self { stage: Stage::default(), directory }
     }

@@ -28,6 +28,7 @@ use civ_tests::bundling::{
     self, BUNDLE, IN_TOTO, SIGN, bundle_manifest, descriptor, pae, signed_bundle, statement,
 };
 use civ_tests::image;
+use civ_tests::scratch;
 use civ_tests::signing::{Key, Kind, Layer, SIGNATURE, TYPE, signature_manifest};
 use civ_tests::stage::{Stage, document};
 use serde_json::{Value, json};
@@ -218,7 +219,7 @@ impl<'a> Oracle<'a> {
 }
 
 fn openssl_verifies(message: &[u8], signature: &[u8]) -> bool {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch::directory();
     let file = |name: &str, content: &[u8]| {
         let path = directory.path().join(name);
         fs::write(&path, content).unwrap();

@@ -27,11 +27,11 @@ use civ_embedded_registry::Registry;
 use civ_embedded_registry::image::{Fixture as _, SmallImage};
 use civ_tests::{
     gate::{self, Call, Stdin},
+    scratch,
     stage::assert_ends,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const NAME: &str = "registry.example/team/app:1";
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -69,10 +69,6 @@ impl Verifier {
     }
 }
 
-fn directory() -> TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
-
 fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::write(path, bytes).expect("a file in a directory of ours");
     set_mode(path, 0o600);
@@ -89,7 +85,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn a_file_that_only_its_owner_could_have_written_is_read() {
-    let directory = directory();
+    let directory = scratch::directory();
     let at = |name: &str| directory.path().join(name);
     fs::create_dir(at("policies")).expect("a directory in a directory of ours");
     for verifier in verifiers() {
@@ -112,7 +108,7 @@ fn a_file_that_only_its_owner_could_have_written_is_read() {
 #[test]
 fn a_file_that_somebody_else_could_have_put_there_refuses() {
     for verifier in verifiers() {
-        let directory = directory();
+        let directory = scratch::directory();
         let at = |name: &str| directory.path().join(name);
         let link = |to: &str, name: &str| {
             symlink(at(to), at(name)).expect("a link in a directory of ours");
@@ -192,7 +188,7 @@ fn a_file_that_somebody_else_could_have_put_there_refuses() {
 fn a_file_in_or_below_a_working_directory_that_anyone_may_write_to_refuses() {
     const HERE: &str = r#"cd "$1" && exec "$2" -policy policy -name "$3" -digest "$4""#;
     for verifier in verifiers() {
-        let directory = directory();
+        let directory = scratch::directory();
         let here = directory.path().join("here");
         fs::create_dir(&here).expect("a directory in a directory of ours");
         write(&here.join("policy"), verifier.allowing.to_string());
@@ -211,7 +207,7 @@ fn a_file_in_or_below_a_working_directory_that_anyone_may_write_to_refuses() {
 
 #[test]
 fn a_file_of_another_user_refuses() {
-    let directory = directory();
+    let directory = scratch::directory();
     let policy = directory.path().join("policy");
     for verifier in verifiers() {
         write(&policy, verifier.allowing.to_string());
@@ -226,7 +222,7 @@ fn a_file_of_another_user_refuses() {
 /// as the policy of last year.
 #[test]
 fn a_file_below_a_directory_of_another_user_refuses() {
-    let directory = directory();
+    let directory = scratch::directory();
     let theirs = directory.path().join("theirs");
     let policy = theirs.join("ours/policy");
     fs::create_dir_all(theirs.join("ours")).expect("a directory in a directory of ours");
@@ -247,7 +243,7 @@ fn a_file_below_a_directory_of_another_user_refuses() {
 
 #[test]
 fn without_a_policy_in_its_place_every_pull_is_refused() {
-    let directory = directory();
+    let directory = scratch::directory();
     for verifier in verifiers() {
         let executable = directory.path().join("civ-test-without-policy-image-verifier");
         symlink(&verifier.executable, &executable).expect("a link in a directory of ours");
@@ -259,7 +255,7 @@ fn without_a_policy_in_its_place_every_pull_is_refused() {
 
 #[test]
 fn a_document_that_is_not_valid_to_the_letter_refuses() {
-    let directory = directory();
+    let directory = scratch::directory();
     let policy = directory.path().join("policy");
     for verifier in verifiers() {
         let good = verifier.allowing.to_string();
@@ -340,7 +336,7 @@ fn a_document_that_is_not_valid_to_the_letter_refuses() {
 
 #[test]
 fn text_of_a_policy_stays_on_its_line() {
-    let directory = directory();
+    let directory = scratch::directory();
     let policy = directory.path().join("a\nallowed\r\u{1b}[2J\u{202e}");
     for verifier in verifiers() {
         assert_ends(&verifier.call(&policy), 3, r"a\u{a}allowed\u{d}\u{1b}[2J\u{202e}: absent");
@@ -357,7 +353,7 @@ fn text_of_a_policy_stays_on_its_line() {
 
 #[test]
 fn a_repository_that_no_statement_speaks_of_is_refused() {
-    let directory = directory();
+    let directory = scratch::directory();
     let policy = directory.path().join("policy");
     for verifier in verifiers() {
         write(&policy, verifier.allowing.to_string());
@@ -406,7 +402,7 @@ fn refusing(verifier: &Verifier, level: &str) -> Value {
 fn audit_allows_and_says_what_it_would_refuse() {
     let registry = Registry::start().expect("a loopback port");
     let in_registry = format!("{}/team/app:1", registry.host());
-    let directory = directory();
+    let directory = scratch::directory();
     let policy = directory.path().join("policy");
     let bare = SmallImage::new("app", "linux/amd64").seed_into(&registry, "team/app", "1");
     let bare = bare.to_string();
@@ -443,7 +439,7 @@ fn audit_allows_and_says_what_it_would_refuse() {
 fn skip_allows_without_any_request() {
     let registry = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let address = registry.local_addr().expect("a bound port");
-    let directory = directory();
+    let directory = scratch::directory();
     let policy = directory.path().join("policy");
     for verifier in verifiers() {
         write(&policy, refusing(&verifier, "skip").to_string());
@@ -463,7 +459,7 @@ fn skip_allows_without_any_request() {
 fn while_a_policy_is_replaced_each_call_sees_the_old_or_the_new() {
     const CALLS: usize = 200;
     for verifier in verifiers() {
-        let directory = directory();
+        let directory = scratch::directory();
         let at = |name: &str| directory.path().join(name);
         let mut other = verifier.allowing.clone();
         other["trustPolicies"][0]["registryScopes"] = json!(["other.example/**"]);

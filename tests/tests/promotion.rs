@@ -1,173 +1,72 @@
-//! What civ promotes, others accept: the real cosign, the gate, and a containerd that asks it. And
-//! what the real cosign signs, the gate accepts. Keys are files and keys of a KMS over HTTP.
+//! What civ promotes, others accept: the real cosign, the gate, and a containerd that asks it. Keys
+//! are files and keys of a KMS over HTTP.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+use std::path::PathBuf;
+
 use civ_tests::{
-    civ::Civ,
     containerd::Containerd,
-    cosign::{self, Cosign, Signing},
+    cosign::{Format, Signing},
     docker_registry::DockerRegistry,
-    gate::{self, Call},
-    image::{self, Pushed},
-    kms::Kms,
+    gate,
+    signing::Kind,
+    workshop::{TESTED, Workshop},
 };
 use serde_json::json;
 
-const TESTED: &str = "e2e-tests-passed=True";
-/// What openssl needs to make such a key.
-const P256: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
-
-/// A signing key, and how cosign names it to verify.
-struct Key {
-    name: &'static str,
-    signing: String,
-    public_pem: String,
-    /// What cosign takes as `--key`: a file with the public key, and for a KMS key also its name.
-    verifying: Vec<Vec<String>>,
+/// A workshop beside the registry that most others descend from.
+fn open() -> (DockerRegistry, Workshop) {
+    let registry = DockerRegistry::start();
+    let workshop = Workshop::open(registry.address());
+    (registry, workshop)
 }
 
-/// A machine with civ and cosign on it, a registry, and a KMS.
-struct Workshop {
-    registry: DockerRegistry,
-    kms: Kms,
-    civ: Civ,
-    cosign: Cosign,
-}
-
-impl Workshop {
-    fn open() -> Self {
-        let (registry, kms) = (DockerRegistry::start(), Kms::start());
-        let civ = Civ::new().with_env(kms.env());
-        let cosign = Cosign::new().with_env(kms.env());
-        Self { registry, kms, civ, cosign }
-    }
-
-    /// Every kind of key that cosign and KMS share.
-    fn keys(&self) -> Vec<Key> {
-        let file = |name: &'static str, genpkey: &[&str]| {
-            let path = self.civ.new_key(name, genpkey);
-            self.key(name, path.to_str().unwrap().to_owned(), None)
-        };
-        let kms = |spec: &'static str| {
-            let key = self.kms.create_key(spec);
-            let signer = self.key(spec, key.uri(), Some(key.uri()));
-            assert_eq!(signer.public_pem, key.public_pem, "{spec}");
-            signer
-        };
-        vec![
-            file("file-p256", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-            file("file-p384", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
-            file("file-p521", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]),
-            file("file-ed25519", &["-algorithm", "ED25519"]),
-            file("file-rsa2048", &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
-            kms("RSA_2048"),
-            kms("RSA_4096"),
-            kms("ECC_NIST_P256"),
-            kms("ECC_NIST_P384"),
-            kms("ECC_NIST_P521"),
-        ]
-    }
-
-    fn key(&self, name: &'static str, signing: String, kms: Option<String>) -> Key {
-        let public_pem =
-            self.civ.run(["public-key", "--key", &signing]).expect_success("civ public-key").stdout;
-        let file = self.civ.write(&format!("{name}.pub"), &public_pem);
-        let mut by_file = vec!["--key".to_owned(), file.to_str().unwrap().to_owned()];
-        // cosign takes SHA-256 for a key in a file unless told otherwise; KMS cannot.
-        let hash = match name.to_lowercase() {
-            name if name.ends_with("p384") => Some("sha384"),
-            name if name.ends_with("p521") => Some("sha512"),
-            _ => None,
-        };
-        if let Some(hash) = hash {
-            by_file.extend(["--signature-digest-algorithm".to_owned(), hash.to_owned()]);
-        }
-        let by_name = kms.map(|uri| vec!["--key".to_owned(), uri]);
-        Key { name, signing, public_pem, verifying: [by_file].into_iter().chain(by_name).collect() }
-    }
-
-    fn push(&self, repository: &str) -> Pushed {
-        image::push_index(self.registry.address(), repository, "1", repository)
-    }
-
-    fn name(&self, name: &str) -> String {
-        format!("{}/{name}", self.registry.address())
-    }
-
-    /// The gate's verdict on `repository` pulled by `digest`.
-    fn ask_gate(&self, key: &Key, repository: &str, digest: &str) -> gate::Outcome {
-        let policy = json!({ "version": "1.0", "trustPolicies": [{
-            "name": "production",
-            "registryScopes": [repository],
-            "signatureVerification": { "level": "strict" },
-            "keys": [{ "name": key.name, "publicKey": key.public_pem }],
-            "annotations": { "e2e-tests-passed": "True" },
-        }]});
-        let policy = self.civ.write(&format!("{}.json", key.name), &policy.to_string());
-        Call::pull(gate::executable("cosign-image-verifier"), repository, digest)
-            .policy(&policy)
-            .run()
-    }
+/// A new key in a file, and a file with its public half.
+fn new_key(workshop: &Workshop, name: &str) -> (String, String) {
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let key = text(workshop.civ.new_key(name, Kind::P256));
+    let public = workshop.civ.run(["public-key", "--key", &key]).expect_success("civ public-key");
+    (key, text(workshop.civ.write(&format!("{name}.pub"), &public.stdout)))
 }
 
 #[test]
 fn cosign_and_the_gate_verify_what_civ_promotes_with_every_key() {
-    let workshop = Workshop::open();
-    let upstream = workshop.push("upstream/app");
+    let (_registry, workshop) = open();
+    let upstream = workshop.push_index("upstream/app");
     for key in workshop.keys() {
-        let repository = workshop.name(&format!("prod/{}", key.name.to_lowercase()));
+        let repository = workshop.name(&format!("prod/{}", key.name));
         let destination = format!("{repository}:1");
-        let promote = ["promote", &upstream.tag, &destination, "--key", &key.signing];
+        let promote = ["promote", &upstream.tag, &destination, "--key", &key.civ];
         workshop
             .civ
             .run(promote.into_iter().chain(["--annotation", TESTED, "--recursive"]))
-            .expect_success(key.name);
+            .expect_success(&key.name);
+        let by_uri = key.uri.as_deref().map(|uri| (uri, None));
+        let ways: Vec<_> =
+            [(key.public_file.as_str(), key.digest)].into_iter().chain(by_uri).collect();
         for digest in [&upstream.digest].into_iter().chain(&upstream.children) {
             let image = format!("{repository}@{digest}");
-            for verifying in &key.verifying {
-                let mut arguments = vec!["verify", "--insecure-ignore-tlog", "-a", TESTED];
-                arguments.extend(verifying.iter().map(String::as_str));
-                arguments.push(&image);
-                workshop.cosign.run(arguments).expect_success(key.name);
+            for (name, told) in &ways {
+                let verified = workshop.cosign.verify_told(name, *told, &image, &[TESTED]);
+                verified.expect_success(&key.name);
             }
-            let verdict = workshop.ask_gate(&key, &repository, digest);
-            assert_eq!(verdict.code, Some(0), "{}: {verdict:?}", key.name);
+            workshop.assert_signed(&key, &repository, digest, true);
         }
-    }
-}
-
-#[test]
-fn the_gate_allows_what_cosign_signs_with_every_key() {
-    let workshop = Workshop::open();
-    for key in workshop.keys() {
-        let image = workshop.push(&format!("prod/{}", key.name.to_lowercase()));
-        // cosign wants key files in a format of its own.
-        let imported;
-        let signing = if key.signing.starts_with("awskms://") {
-            key.signing.as_str()
-        } else {
-            imported = workshop.cosign.import_key_pair(key.name, key.signing.as_ref());
-            imported.signing()
-        };
-        let options = Signing { annotations: &[TESTED], ..Signing::default() };
-        workshop.cosign.sign(signing, &image.by_digest(), options);
-        let verdict = workshop.ask_gate(&key, &image.repository, &image.digest);
-        assert_eq!(verdict.code, Some(0), "{}: {verdict:?}", key.name);
     }
 }
 
 #[test]
 fn promoting_again_writes_nothing() {
-    let workshop = Workshop::open();
-    let upstream = workshop.push("upstream/app");
+    let (registry, workshop) = open();
+    let upstream = workshop.push_index("upstream/app");
     let key = workshop.kms.create_key("ECC_NIST_P256").uri();
     let destination = workshop.name("prod/app:1");
     let promote = ["promote", &upstream.tag, &destination, "--key", &key, "--recursive"];
     workshop.civ.run(promote).expect_success("the first promotion");
-    let before = workshop.registry.count();
+    let before = registry.count();
     workshop.civ.run(promote).expect_success("the second promotion");
-    let again = workshop.registry.requests().split_off(before);
+    let again = registry.requests().split_off(before);
     assert!(!again.is_empty());
     for request in again {
         assert!(["GET", "HEAD"].contains(&request.method.as_str()), "{request:?}");
@@ -177,10 +76,10 @@ fn promoting_again_writes_nothing() {
 /// The whole of it: what a team promotes with its KMS key runs on its nodes, and nothing else does.
 #[test]
 fn a_node_pulls_what_civ_promoted_and_nothing_else() {
-    let workshop = Workshop::open();
+    let (registry, workshop) = open();
     let key = workshop.kms.create_key("ECC_NIST_P256");
-    let upstream = workshop.push("upstream/app");
-    let (promoted, unsigned) = (workshop.name("prod/app:1"), workshop.push("prod/unsigned"));
+    let upstream = workshop.push_index("upstream/app");
+    let (promoted, unsigned) = (workshop.name("prod/app:1"), workshop.push_index("prod/unsigned"));
     workshop
         .civ
         .run(["promote", &upstream.tag, &promoted, "--key", &key.uri(), "--annotation", TESTED])
@@ -189,7 +88,7 @@ fn a_node_pulls_what_civ_promoted_and_nothing_else() {
     let node = Containerd::start();
     let policy = json!({ "version": "1.0", "trustPolicies": [{
         "name": "production",
-        "registryScopes": [format!("{}/prod/*", workshop.registry.address())],
+        "registryScopes": [format!("{}/prod/*", registry.address())],
         "signatureVerification": { "level": "strict" },
         "keys": [{ "name": "release", "kms": key.uri(), "publicKey": key.public_pem }],
         "annotations": { "e2e-tests-passed": "True" },
@@ -210,54 +109,42 @@ fn a_node_pulls_what_civ_promoted_and_nothing_else() {
 /// A form that is written on its own is found by cosign, and cosign adds to what is there.
 #[test]
 fn cosign_verifies_each_form_on_its_own_and_appends_to_it() {
-    let workshop = Workshop::open();
-    let key = workshop.civ.new_key("key", &P256);
-    let public = workshop.civ.run(["public-key", "--key", key.to_str().unwrap()]);
-    let public = workshop.civ.write("key.pub", &public.expect_success("civ public-key").stdout);
-    let public = public.to_str().unwrap();
+    let (_registry, workshop) = open();
+    let (key, public) = new_key(&workshop, "key");
     let theirs = workshop.cosign.generate_key_pair("theirs");
-    for (name, cosign_format) in
-        [("legacy", cosign::Format::Tag), ("bundle", cosign::Format::Bundle)]
-    {
-        let image = workshop.push(&format!("prod/{name}"));
+    for (name, format) in [("legacy", Format::Tag), ("bundle", Format::Bundle)] {
+        let image = workshop.push_index(&format!("prod/{name}"));
         let reference = image.by_digest();
-        let sign = ["sign", &reference, "--key", key.to_str().unwrap(), "-a", TESTED];
-        workshop.civ.run(sign.into_iter().chain(["--format", name])).expect_success("civ sign");
-        workshop.cosign.verify(public, &reference, &[TESTED]).expect_success(name);
-        let wrong = workshop.cosign.verify(public, &reference, &["e2e-tests-passed=False"]);
+        let sign = ["sign", &reference, "--key", &key, "-a", TESTED, "--format", name];
+        workshop.civ.run(sign).expect_success("civ sign");
+        workshop.cosign.verify(&public, &reference, &[TESTED]).expect_success(name);
+        let wrong = workshop.cosign.verify(&public, &reference, &["e2e-tests-passed=False"]);
         assert!(!wrong.success(), "{wrong:?}");
 
-        let signing = Signing { format: cosign_format, ..Signing::default() };
+        let signing = Signing { format, ..Signing::default() };
         workshop.cosign.sign(theirs.signing(), &reference, signing);
-        workshop.cosign.verify(public, &reference, &[TESTED]).expect_success("ours, still");
+        workshop.cosign.verify(&public, &reference, &[TESTED]).expect_success("ours, still");
         workshop.cosign.verify(theirs.verifying(), &reference, &[]).expect_success("theirs");
-        let again = workshop.civ.run(sign.into_iter().chain(["--format", name]));
+        let again = workshop.civ.run(sign);
         assert!(again.expect_success("civ sign").stdout.contains("(before)"));
     }
 }
 
 #[test]
 fn sixteen_processes_sign_at_once_and_every_signature_is_there() {
-    let workshop = Workshop::open();
-    let image = workshop.push("prod/app");
+    let (registry, workshop) = open();
+    let image = workshop.push_index("prod/app");
     let reference = image.by_digest();
-    let keys: Vec<_> = (0..16).map(|n| workshop.civ.new_key(&format!("key-{n}"), &P256)).collect();
-    let sign = |key: &std::path::PathBuf| {
-        workshop.civ.run(["sign", &reference, "--key", key.to_str().unwrap()])
-    };
+    let keys: Vec<_> = (0..16).map(|n| new_key(&workshop, &format!("key-{n}"))).collect();
+    let sign = |key: &str| workshop.civ.run(["sign", &reference, "--key", key]);
     std::thread::scope(|scope| {
-        for key in &keys {
+        for (key, _) in &keys {
             scope.spawn(|| sign(key).expect_success("civ sign"));
         }
     });
-    let mut tree = vec!["tree".to_owned(), reference.clone(), "-o".to_owned(), "json".to_owned()];
-    for key in &keys {
-        let public = workshop.civ.run(["public-key", "--key", key.to_str().unwrap()]);
-        let name = format!("{}.pub", key.file_name().unwrap().to_str().unwrap());
-        let public = workshop.civ.write(&name, &public.expect_success("civ public-key").stdout);
-        tree.extend(["--key".to_owned(), public.to_str().unwrap().to_owned()]);
-    }
-    let tree = workshop.civ.run(tree.iter().map(String::as_str)).expect_success("civ tree").stdout;
+    let mut tree = vec!["tree", &reference, "-o", "json"];
+    tree.extend(keys.iter().flat_map(|(_, public)| ["--key", public]));
+    let tree = workshop.civ.run(tree).expect_success("civ tree").stdout;
     let tree: serde_json::Value = serde_json::from_str(&tree).unwrap();
     let attached = tree["images"][0]["attached"].as_array().unwrap();
     for format in ["legacy", "bundle"] {
@@ -271,34 +158,34 @@ fn sixteen_processes_sign_at_once_and_every_signature_is_there() {
         assert_eq!(signers.len(), 16, "{format}: {signers:?}");
     }
     // Nobody has to do it again.
-    let before = workshop.registry.count();
-    for key in &keys {
+    let before = registry.count();
+    for (key, _) in &keys {
         assert!(sign(key).expect_success("civ sign").stdout.contains("(before)"));
     }
-    let again = workshop.registry.requests().split_off(before);
+    let again = registry.requests().split_off(before);
     assert!(again.iter().all(|one| ["GET", "HEAD"].contains(&one.method.as_str())), "{again:?}");
 }
 
 #[test]
 fn the_gate_asks_once_for_an_image_that_civ_signed() {
-    let workshop = Workshop::open();
-    let image = workshop.push("prod/app");
-    let signing = workshop.civ.new_key("key", &P256).to_str().unwrap().to_owned();
-    let key = workshop.key("key", signing, None);
-    let sign = ["sign", &image.tag, "--key", &key.signing, "-a", TESTED];
+    let (registry, workshop) = open();
+    let image = workshop.push_index("prod/app");
+    let (key, public) = new_key(&workshop, "key");
+    let sign = ["sign", &image.tag, "--key", &key, "-a", TESTED];
     workshop.civ.run(sign).expect_success("civ sign");
-    let before = workshop.registry.count();
-    let verdict = workshop.ask_gate(&key, &image.repository, &image.digest);
+    let public_pem = std::fs::read_to_string(public).unwrap();
+    let before = registry.count();
+    let verdict = workshop.ask_gate(&public_pem, &image.repository, &image.digest, true);
     assert_eq!(verdict.code, Some(0), "{verdict:?}");
-    assert_eq!(workshop.registry.count() - before, 1);
+    assert_eq!(registry.count() - before, 1);
 }
 
 #[test]
 fn a_real_registry_without_deletion_by_tag_is_cleaned() {
-    let workshop = Workshop::open();
-    let image = workshop.push("prod/app");
-    let key = workshop.civ.new_key("key", &P256);
-    let sign = ["sign", &image.tag, "--key", key.to_str().unwrap()];
+    let (_registry, workshop) = open();
+    let image = workshop.push_index("prod/app");
+    let (key, _) = new_key(&workshop, "key");
+    let sign = ["sign", &image.tag, "--key", &key];
     workshop.civ.run(sign).expect_success("civ sign");
     let clean = workshop.civ.run(["clean", &image.tag, "--confirm"]);
     assert_eq!(clean.expect_success("civ clean").stdout.matches("deleted ").count(), 2);

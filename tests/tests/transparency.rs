@@ -22,6 +22,7 @@ use civ_policy::transparency::{Requirements, TransparencyLog};
 use civ_tests::bundling;
 use civ_tests::cosign::Cosign;
 use civ_tests::programs::Finished;
+use civ_tests::scratch;
 use civ_tests::signing::{Key, Kind, SIGNATURE};
 use civ_tests::stage::Stage;
 use civ_tests::transparency_log::{
@@ -104,7 +105,7 @@ impl SignedBlob {
 
     /// What cosign says of the bundle.
     fn cosign(&self, log: &Log, bundle: &Value) -> Finished {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch::directory();
         let file = |name: &str, content: &[u8]| {
             let path = directory.path().join(name);
             fs::write(&path, content).unwrap();
@@ -214,7 +215,7 @@ fn cosign_and_civ_count_the_same_promises() {
     let other = SignedBlob::over_blob();
     let misplaced = log.annotation(&hashedrekord_1(&other.key, BLOB, &other.signature));
     for (annotation, counts) in [(annotation, true), (misplaced, false)] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch::directory();
         let file = |name: &str, content: &str| {
             let path = directory.path().join(name);
             fs::write(&path, content).unwrap();

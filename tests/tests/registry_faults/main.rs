@@ -18,7 +18,7 @@ use std::time::Duration;
 use civ_embedded_registry::fault::{Ending, Framing, Length};
 use civ_embedded_registry::{Action, AtAccept, Fault, Registry, Response};
 use civ_tests::image;
-use civ_tests::signing::{Key, Kind, signature_manifest};
+use civ_tests::signing::{Key, Kind, Layer, signature_manifest};
 use civ_tests::stage::{Stage, Verdict};
 use serde_json::json;
 
@@ -244,16 +244,20 @@ fn sizes_are_bounded_exactly() {
         manifest.push_str(&" ".repeat(size - manifest.len()));
         stage.publish_bytes(&stage.image, image::MANIFEST, manifest);
     }
-    let payload = Action::Substitute(vec![b' '; (64 << 10) + 1]);
+    fn payload_of_size(stage: &Stage, size: usize) {
+        let mut payload = stage.payload();
+        payload.push_str(&" ".repeat(size - payload.len()));
+        stage.publish(&[Layer::signed(&RELEASE, payload)]);
+    }
+    let sends = |name, size, expected| {
+        Case::fault(name, PAYLOAD, Action::Substitute(vec![b' '; size]), expected)
+    };
     play([
         Case::new("manifest of 4 MiB", ALLOWED, |stage| of_size(stage, 4 << 20)),
         Case::new("manifest of 4 MiB and a byte", LIMIT, |stage| of_size(stage, (4 << 20) + 1)),
-        Case::fault(
-            "payload of 1 MiB and a byte",
-            PAYLOAD,
-            payload,
-            (4, "is larger than 65536 bytes"),
-        ),
+        Case::new("payload of 64 KiB", ALLOWED, |stage| payload_of_size(stage, 64 << 10)),
+        sends("64 KiB instead", 64 << 10, OTHER_CONTENT),
+        sends("64 KiB and a byte instead", (64 << 10) + 1, (4, "is larger than 65536 bytes")),
     ]);
 }
 
