@@ -6,6 +6,10 @@ use std::fmt;
 
 use crate::{Digest, Document, DocumentError, Repository, Tag};
 
+/// The most redirects that are followed in answer to one question. Blobs of cloud registries are one
+/// away, and some registries lead to another first.
+pub const REDIRECTS_MAX: u32 = 3;
+
 /// Reads of a registry: three questions, no more.
 pub trait RegistryRead {
     /// Why a read failed.
@@ -13,6 +17,12 @@ pub trait RegistryRead {
 
     /// Did a read fail because the time for it was up?
     fn is_deadline(_error: &Self::Error) -> bool {
+        false
+    }
+
+    /// Did a read fail because it would have taken more requests than may be made? Then nothing is
+    /// known to be wrong with the registry, and much is stored in it.
+    fn is_out_of_requests(_error: &Self::Error) -> bool {
         false
     }
 

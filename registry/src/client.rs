@@ -230,7 +230,7 @@ impl Client {
         let authority = self.permitted_authority(query, url)?;
         let limit = self.limits.token_requests;
         if self.token_requests.get() >= limit {
-            return Err(Error::Requests { what: query.what.to_owned(), limit });
+            return Err(token_error(TokenProblem::TooOften { limit }));
         }
         self.token_requests.set(self.token_requests.get() + 1);
         self.counter.fetch_add(1, Ordering::Relaxed);

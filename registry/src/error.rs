@@ -126,6 +126,12 @@ pub enum TokenProblem {
     /// It answered with another status.
     #[error("token server answered {0}")]
     Status(u16),
+    /// The registry asks for yet another token.
+    #[error("limit reached: the registry asks for more than {limit}")]
+    TooOften {
+        /// How many are fetched.
+        limit: u32,
+    },
     /// Its answer is larger than a token can be.
     #[error("limit reached: token server's answer is too large")]
     TooLarge,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use civ_oci::manifest::MANIFEST_MAX;
+use civ_oci::registry::REDIRECTS_MAX;
 
 /// The bounds of a [`Client`](crate::Client).
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,7 @@ pub struct Limits {
     pub requests: u32,
     /// Requests to token servers. 2.
     pub token_requests: u32,
-    /// Redirects of one request; blobs of cloud registries are one redirect away. 3.
+    /// Redirects of one request. [`REDIRECTS_MAX`].
     pub redirects: u32,
     /// Repetitions of a request that was answered with 429, 502, 503 or 504, or not at all. 1.
     pub retries: u32,
@@ -33,7 +34,7 @@ impl Default for Limits {
             connect: Duration::from_secs(2),
             requests: 6,
             token_requests: 2,
-            redirects: 3,
+            redirects: REDIRECTS_MAX,
             retries: 1,
             manifest: MANIFEST_MAX,
             error_body: 64 << 10,

@@ -14,6 +14,10 @@ impl RegistryRead for Client {
         matches!(error, Error::Deadline { .. })
     }
 
+    fn is_out_of_requests(error: &Error) -> bool {
+        matches!(error, Error::Requests { .. })
+    }
+
     fn manifest(
         &self,
         repository: &Repository,

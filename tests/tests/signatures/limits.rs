@@ -1,14 +1,19 @@
 //! The attacker adds more than the gate looks at. What is not looked at is never called untrusted:
 //! the reason is the limit, so that an operator finds the flood.
 
+use std::collections::HashMap;
 use std::iter;
+use std::sync::Mutex;
 
+use civ_embedded_registry::{Action, Fault, Registry, Response};
 use civ_oci::Digest;
+use civ_tests::bundling::{SIGNATURE_ARTIFACT, signature_artifact, signed_bundle, statement};
 use civ_tests::image;
 use civ_tests::signing::{Key, Kind, Layer, signature_manifest};
 use civ_tests::stage::{Stage, Verdict};
+use serde_json::json;
 
-use crate::{ATTACKER, INVALID, RELEASE, trusting};
+use crate::{ATTACKER, INVALID, RELEASE, trusting, trusting_with};
 
 /// Signatures over the one payload that is there already, none of them good.
 fn junk(stage: &Stage, count: usize) -> impl Iterator<Item = Layer> {
@@ -69,23 +74,130 @@ fn a_flood_of_ten_thousand_signatures_ends_in_the_limit() {
 }
 
 #[test]
-fn four_payloads_are_fetched_and_no_more() {
+fn sixteen_payloads_are_fetched_and_no_more() {
     let stage = Stage::default();
     let good = || iter::once(stage.honest(&RELEASE));
     let inline = |count| scattered_junk(count).map(Layer::inline);
+    let limit = "limit reached: 16 signatures do not suffice, and 1 more were not looked at";
     let cases: [(&str, Vec<Layer>, i32, &str); 5] = [
-        ("the fourth", good().chain(scattered_junk(3)).collect(), 0, "signed by"),
-        ("the fifth", good().chain(scattered_junk(4)).collect(), 1, "limit reached"),
-        ("none of five", scattered_junk(5).collect(), 1, "limit reached"),
-        ("none of four", scattered_junk(4).collect(), 1, INVALID),
+        ("the sixteenth", good().chain(scattered_junk(15)).collect(), 0, "signed by"),
+        ("the seventeenth", good().chain(scattered_junk(16)).collect(), 1, limit),
+        ("none of seventeen", scattered_junk(17).collect(), 1, limit),
+        ("none of sixteen", scattered_junk(16).collect(), 1, INVALID),
         ("behind 90 inline", good().chain(inline(90)).collect(), 0, "signed by"),
     ];
     for (what, layers, code, words) in cases {
         stage.publish(&layers);
         stage.registry.clear_requests();
         stage.ask(&trusting(&stage)).expect(what, code, words);
-        assert!(stage.registry.requests().len() <= 7, "{:?}", stage.registry.request_lines());
+        // The tag, the payloads, and two where there might be referrers.
+        assert!(stage.registry.requests().len() <= 19, "{:?}", stage.registry.request_lines());
     }
+}
+
+#[test]
+fn each_of_twelve_stages_that_signed_is_found_in_either_format() {
+    let annotated = |stage: &Stage, number: usize| {
+        trusting_with(stage, "annotations", json!({ "stage": number.to_string() }))
+    };
+    let stages = || (0..12).map(|number| format!(r#"{{"stage":"{number}"}}"#));
+
+    let tagged = Stage::default();
+    let sign = |optional: String| Layer::signed(&RELEASE, tagged.payload_with(&optional));
+    tagged.publish(&stages().map(sign).collect::<Vec<_>>());
+
+    let bundled = Stage::default();
+    for annotations in stages() {
+        let text = statement(&bundled.image.digest, &annotations);
+        bundled.attach(&signed_bundle(&RELEASE, &text));
+    }
+    for stage in [tagged, bundled] {
+        for number in 0..12 {
+            let what = format!("stage {number}");
+            stage.ask(&annotated(&stage, number)).expect(&what, 0, "signed by");
+        }
+        let missing = "annotation differs: signature has \"stage\"";
+        stage.ask(&annotated(&stage, 12)).expect("a stage that has not signed", 1, missing);
+    }
+}
+
+/// Every address is `hops` redirects away from itself.
+fn redirecting(hops: u32) -> Fault {
+    let seen = Mutex::new(HashMap::<String, u32>::new());
+    let to_itself =
+        Action::edit(|request, _| Response::new(307).with_header("Location", request.target()));
+    Fault::new(to_itself).when(move |request| {
+        let mut seen = seen.lock().unwrap();
+        let times = seen.entry(request.target()).or_default();
+        *times += 1;
+        *times <= hops
+    })
+}
+
+#[test]
+fn a_flood_in_one_place_hides_nothing_in_the_other_however_far_away_it_is_kept() {
+    let paged = || Stage::open(Registry::builder().page_size(10).start().unwrap());
+    let text = |stage: &Stage| statement(&stage.image.digest, "{}");
+    let junk_bundles = |stage: &Stage, count: usize| {
+        for number in 0..count {
+            let text = statement(&stage.image.digest, &format!(r#"{{"n":"{number}"}}"#));
+            stage.attach(&signed_bundle(&ATTACKER, &text));
+        }
+    };
+    for hops in [0, 1, 3] {
+        // Behind a full tag, the last of all bundles that are looked at.
+        let stage = paged();
+        stage.publish(&scattered_junk(100).collect::<Vec<_>>());
+        stage.attach(&signed_bundle(&RELEASE, &text(&stage)));
+        junk_bundles(&stage, 15);
+        stage.registry.fault(redirecting(hops));
+        let statement = trusting(&stage);
+        let verdict = Verdict::of(&stage.call(&statement)).unwrap();
+        verdict.expect(&format!("a bundle, {hops} hops"), 0, "signed by");
+
+        let stage = paged();
+        stage.publish(
+            &iter::once(stage.honest(&RELEASE)).chain(scattered_junk(15)).collect::<Vec<_>>(),
+        );
+        junk_bundles(&stage, 100);
+        stage.registry.fault(redirecting(hops));
+        let verdict = Verdict::of(&stage.call(&trusting(&stage))).unwrap();
+        verdict.expect(&format!("a payload, {hops} hops"), 0, "signed by");
+    }
+}
+
+#[test]
+fn requests_that_run_out_are_a_limit_and_no_fault_of_the_registrys() {
+    let stage = Stage::open(Registry::builder().page_size(10).start().unwrap());
+    stage.publish(&scattered_junk(100).collect::<Vec<_>>());
+    for number in 0..30 {
+        let text = statement(&stage.image.digest, &format!(r#"{{"n":"{number}"}}"#));
+        stage.attach(&signed_bundle(&ATTACKER, &text));
+    }
+    // All that is asked for, three redirects away, takes every request; a repetition is one more.
+    let at_the_end = Fault::new(Action::status(503)).path_contains("/blobs/").nth(4);
+    stage.registry.fault(at_the_end);
+    stage.registry.fault(redirecting(3));
+    let verdict = Verdict::of(&stage.call(&trusting(&stage))).unwrap();
+    verdict.expect("everything", 1, "limit reached: blob ");
+    verdict.expect("everything", 1, "would take more than 208 requests");
+    assert_eq!(stage.registry.requests().len(), 208);
+}
+
+#[test]
+fn an_image_of_signatures_among_referrers_takes_no_blob_of_a_bundle() {
+    let stage = Stage::default();
+    stage.attach(&signed_bundle(&RELEASE, &statement(&stage.image.digest, "{}")));
+    for number in 0..15 {
+        let layers: Vec<_> = scattered_junk(20).chain(scattered_junk(number)).collect();
+        for layer in &layers {
+            stage.registry.put_blob("team/app", layer.payload.clone());
+        }
+        let mut manifest = signature_artifact(&stage.subject(), &layers);
+        manifest["artifactType"] = json!(SIGNATURE_ARTIFACT);
+        stage.attach_manifest(&manifest);
+    }
+    stage.ask(&trusting(&stage)).expect("fifteen of them", 0, "signed by");
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn fetch_and_verify<R: RegistryRead>(
 fn refusal<R: RegistryRead>(error: VerifyError<R::Error>) -> Refusal {
     match &error {
         VerifyError::Registry(cause) if R::is_deadline(cause) => Refusal::deadline(error),
+        VerifyError::Registry(cause) if R::is_out_of_requests(cause) => Refusal::by_policy(error),
         VerifyError::Registry(_) | VerifyError::NotStored { .. } => Refusal::registry(error),
         _ => Refusal::by_policy(error),
     }

@@ -21,11 +21,13 @@ pub mod platform;
 pub mod rejection;
 pub mod verify;
 
-/// The most requests that the verifier makes to a registry for one verdict, redirects included, those
-/// to token servers not. One suffices for what is pulled. This is for the manifests of an index, and
-/// their configurations from where a registry keeps its blobs: one, and three for each of sixteen, some
-/// of them repeated.
-pub const REQUESTS_MAX: u32 = 64;
+/// The most requests that the verifier makes to a registry for one verdict, redirects and repetitions
+/// included, those to token servers not. One suffices for what is pulled. This is for the manifests of
+/// an index and their configurations, each as many redirects away as are followed.
+#[allow(clippy::cast_possible_truncation, reason = "a constant far below it")]
+pub const REQUESTS_MAX: u32 = (1 + 2 * documents::MANIFESTS_MAX as u32) * (1 + REDIRECTS_MAX);
+
+use civ_oci::registry::REDIRECTS_MAX;
 
 pub use decide::decide;
 pub use rejection::{Rejection, Site};

@@ -39,18 +39,13 @@ pub mod transparency;
 pub mod trust;
 pub mod verify;
 
-/// The most requests that the verifier makes to a registry for one verdict, redirects included, those
-/// to token servers not. One suffices for an image that civ signed. This is for eight bundles that a
-/// registry keeps elsewhere, at three each, after what is looked at before them.
-pub const REQUESTS_MAX: u32 = 32;
-
 pub use bundle::UntrustedBundle;
 pub use claims::{ClaimError, Claims, check_claims};
 pub use decide::decide;
 pub use intoto::ImageStatement;
 pub use keys::{KeyError, PublicKey, SignatureError};
 pub use payload::{PayloadError, SimpleSigning};
-pub use signatures::{StoredSignatures, UntrustedSignature};
+pub use signatures::{REQUESTS_MAX, StoredSignatures, UntrustedSignature};
 pub use transparency::Transparency;
 pub use trust::{
     KeyProblem, ResolvedTrust, Trust, TrustPolicy, TrustPolicyError, TrustedKey, UnresolvedKey,

@@ -65,7 +65,7 @@ pub fn verify_signatures<R: RegistryRead>(
             }
             Ok(untrusted) => untrusted,
             Err(unreadable) => {
-                tally.pass_over(unreadable);
+                tally.pass_over::<R>(unreadable);
                 continue;
             }
         };
@@ -157,6 +157,10 @@ struct Tally<E> {
     signers: BTreeSet<String>,
     closest: Option<Rejection>,
     fetch_failure: Option<E>,
+    /// The first thing that was not asked for, for want of requests.
+    not_asked: Option<E>,
+    /// More pages of a list than are read.
+    pages: Option<Problem>,
     in_tag: usize,
     in_referrers: usize,
     left_out: usize,
@@ -168,6 +172,8 @@ impl<E> Default for Tally<E> {
             signers: BTreeSet::new(),
             closest: None,
             fetch_failure: None,
+            not_asked: None,
+            pages: None,
             in_tag: 0,
             in_referrers: 0,
             left_out: 0,
@@ -184,12 +190,16 @@ impl<E: std::error::Error + 'static> Tally<E> {
         }
     }
 
-    fn pass_over(&mut self, unreadable: Unreadable<E>) {
+    fn pass_over<R: RegistryRead<Error = E>>(&mut self, unreadable: Unreadable<E>) {
         match unreadable {
+            Unreadable::Registry(error) if R::is_out_of_requests(&error) => {
+                self.not_asked.get_or_insert(error);
+            }
             Unreadable::Registry(error) => {
                 self.fetch_failure.get_or_insert(error);
             }
             Unreadable::Problem(Problem::LeftOut { count }) => self.left_out += count,
+            Unreadable::Problem(problem @ Problem::Pages { .. }) => self.pages = Some(problem),
             Unreadable::Problem(problem) => self.reject(Rejection::Unreadable(problem)),
         }
     }
@@ -201,15 +211,21 @@ impl<E: std::error::Error + 'static> Tally<E> {
     }
 
     fn into_error(self, trust: Trust<'_>, image: &ImageId) -> VerifyError<E> {
-        let Self { signers, closest, fetch_failure, in_tag, in_referrers, left_out } = self;
-        let looked_at = in_tag + in_referrers;
+        let Self { signers, closest, fetch_failure, not_asked, pages, .. } = self;
+        let (looked_at, left_out) = (self.in_tag + self.in_referrers, self.left_out);
         let closest = closest.map(Box::new);
         // What could not be read might have been the one that was missing: say so first.
         if let Some(error) = fetch_failure {
             return VerifyError::Registry(error);
         }
+        if let Some(source) = not_asked {
+            return VerifyError::Requests { source, closest };
+        }
         if left_out > 0 {
             return VerifyError::TooManySignatures { looked_at, left_out, closest };
+        }
+        if let Some(source) = pages {
+            return VerifyError::Pages { source, closest };
         }
         if !signers.is_empty() {
             return VerifyError::Threshold {
@@ -312,7 +328,7 @@ pub enum VerifyError<E: std::error::Error + 'static> {
     },
     /// Those looked at do not suffice, and there are more.
     #[error(
-        "limit reached: {looked_at} signatures do not suffice, and {left_out} more were not looked at; remove old ones{}",
+        "limit reached: {looked_at} signatures do not suffice, and {left_out} more were not looked at; remove those that no policy asks for{}",
         Closest(closest.as_deref())
     )]
     TooManySignatures {
@@ -320,6 +336,22 @@ pub enum VerifyError<E: std::error::Error + 'static> {
         looked_at: usize,
         /// How many were not.
         left_out: usize,
+        /// The failure of the one that came closest.
+        closest: Option<Box<Rejection>>,
+    },
+    /// Those looked at do not suffice, and the list of referrers goes on.
+    #[error("{source}, and no signature before suffices{}", Closest(closest.as_deref()))]
+    Pages {
+        /// The list.
+        source: Problem,
+        /// The failure of the one that came closest.
+        closest: Option<Box<Rejection>>,
+    },
+    /// Those looked at do not suffice, and to look at more would take too many requests.
+    #[error("{source}{}", Closest(closest.as_deref()))]
+    Requests {
+        /// What was not asked for.
+        source: E,
         /// The failure of the one that came closest.
         closest: Option<Box<Rejection>>,
     },

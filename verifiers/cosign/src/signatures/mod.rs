@@ -22,33 +22,23 @@ use civ_oci::{
     StoredManifest, Tag, media_type,
 };
 
+pub use self::budget::{PAYLOAD_MAX, REFERRERS_MAX, REQUESTS_MAX, SIGNATURES_MAX};
+pub use self::problem::{Problem, Unreadable};
 pub use self::referrers::{CREATED_ANNOTATION, PREDICATE_ANNOTATION};
 
+use self::budget::{Budget, PAGES_MAX};
 use self::referrers::Referrers;
 use self::sig_image::Layer;
-use crate::bundle::{BUNDLE_MAX, BUNDLE_PREFIX, BundleError, UntrustedBundle};
+use crate::bundle::{BUNDLE_MAX, BUNDLE_PREFIX, UntrustedBundle};
 use crate::transparency::UntrustedProofs;
 
+mod budget;
+mod problem;
 mod referrers;
 mod sig_image;
 
 /// The layer annotation that holds a signature, in base64.
 pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-/// The most signatures looked at in one image of signatures, from the newest; cosign reads 1,000,
-/// and nobody needs that many.
-pub const SIGNATURES_MAX: usize = 100;
-/// The most referrers looked at in a list.
-pub const REFERRERS_MAX: usize = 100;
-/// The largest simple-signing payload read, in bytes. Real ones have a few hundred; each is hashed
-/// once for every algorithm of every key.
-pub const PAYLOAD_MAX: u64 = 64 << 10;
-/// The most distinct payloads fetched for one verdict, so that it stays within its requests.
-const PAYLOADS_FETCHED_MAX: usize = 4;
-/// The most referrers fetched for one verdict, for the same reason. Signers that attach one at every
-/// build leave many.
-const REFERRERS_FETCHED_MAX: usize = 8;
-/// The most pages of a list of referrers read.
-const PAGES_MAX: usize = 3;
 
 /// A signature as stored, with what it signs. None of it is trusted.
 #[derive(Clone, Debug)]
@@ -92,7 +82,7 @@ pub struct StoredSignatures<'a, R: RegistryRead> {
     pending: VecDeque<Pending<R::Error>>,
     /// Payloads that several signatures sign, and `None` for one that could not be had.
     payloads: BTreeMap<Digest, Option<Arc<[u8]>>>,
-    referrers_fetched: usize,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -110,67 +100,6 @@ enum Pending<E> {
     Unreadable(Unreadable<E>),
 }
 
-/// What takes the place of a signature that cannot be looked at.
-#[derive(Debug)]
-pub enum Unreadable<E> {
-    /// The registry failed. What it did not give might have been the one that was missing.
-    Registry(E),
-    /// What is stored is not a signature, or is not looked at.
-    Problem(Problem),
-}
-
-/// What is wrong with a thing stored where signatures are.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// A referrer that says it is a bundle, and is none made with a key.
-    #[error("signature unreadable: bundle {place}: {source}")]
-    Bundle {
-        /// Where.
-        place: Place,
-        /// Why not.
-        source: BundleError,
-    },
-    /// There are more than civ looks at.
-    #[error("limit reached: {count} more signatures were not looked at")]
-    LeftOut {
-        /// How many.
-        count: usize,
-    },
-    /// Layers that should hold a signature.
-    #[error(
-        "signatures unreadable: none of {count} layers of {place} holds a well-formed signature"
-    )]
-    Layers {
-        /// Where.
-        place: Place,
-        /// How many.
-        count: usize,
-    },
-    /// Not what should be there.
-    #[error("signatures unreadable: {place} is not {expected}")]
-    Place {
-        /// Where.
-        place: Place,
-        /// What should be there.
-        expected: &'static str,
-    },
-    /// What should list the image's referrers does not.
-    #[error("signatures unreadable: the referrers of {place} are not listed as they should be")]
-    Referrers {
-        /// The image.
-        place: Place,
-    },
-    /// A payload or bundle is larger than civ reads.
-    #[error("limit reached: payload of {size} bytes is larger than {limit}")]
-    TooLarge {
-        /// The length stated.
-        size: u64,
-        /// The most that is read.
-        limit: u64,
-    },
-}
-
 impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
     /// The signatures of `image` in `repository`, which is the image's own unless a policy says
     /// otherwise.
@@ -182,7 +111,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             next_place: NextPlace::SignatureTag,
             pending: VecDeque::new(),
             payloads: BTreeMap::new(),
-            referrers_fetched: 0,
+            budget: Budget::default(),
         }
     }
 
@@ -253,10 +182,9 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             let referrers = referrers::parse(&page.bytes).ok_or_else(|| self.no_list())?;
             listed.extend(referrers);
             let Some(next) = page.next else { break };
-            // There is at least one more in a page that is not read.
             if number == PAGES_MAX {
-                listed.left_out += 1;
-                break;
+                let place = self.place(Selector::Digest(self.digest.clone()));
+                return Err(Problem::Pages { place, limit: PAGES_MAX }.into());
             }
             let found = self.registry.referrers(self.repository, self.digest, Some(&next));
             page = found.map_err(Unreadable::Registry)?.ok_or_else(|| self.no_list())?;
@@ -295,10 +223,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         &mut self,
         referrer: &Descriptor,
     ) -> Result<Option<UntrustedSignature>, Unreadable<R::Error>> {
-        if self.referrers_fetched == REFERRERS_FETCHED_MAX {
-            return Err(Problem::LeftOut { count: 1 }.into());
-        }
-        self.referrers_fetched += 1;
+        self.budget.spend_referrer()?;
         let place = self.place(Selector::Digest(referrer.digest.clone()));
         let manifest = self.registry.manifest(self.repository, &place.name);
         let Some(manifest) = manifest.map_err(Unreadable::Registry)? else {
@@ -319,7 +244,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
     }
 
     fn read_bundle(
-        &self,
+        &mut self,
         place: Place,
         layer: &Descriptor,
     ) -> Result<UntrustedSignature, Unreadable<R::Error>> {
@@ -328,10 +253,11 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             None if layer.size > BUNDLE_MAX => {
                 return Err(Problem::TooLarge { size: layer.size, limit: BUNDLE_MAX }.into());
             }
-            None => self
-                .registry
-                .blob(self.repository, &layer.digest, BUNDLE_MAX)
-                .map_err(Unreadable::Registry)?,
+            None => {
+                self.budget.spend_blob(&place)?;
+                let blob = self.registry.blob(self.repository, &layer.digest, BUNDLE_MAX);
+                blob.map_err(Unreadable::Registry)?
+            }
         };
         match UntrustedBundle::parse(&bytes) {
             Ok(mut bundle) => Ok(UntrustedSignature {
@@ -352,7 +278,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
     ) -> Result<Option<UntrustedSignature>, Unreadable<R::Error>> {
         let payload = match layer.inline_payload {
             Some(inline) => Some(inline),
-            None => self.fetch_payload(&layer.payload_digest, layer.payload_size)?,
+            None => self.fetch_payload(&place, &layer.payload_digest, layer.payload_size)?,
         };
         Ok(payload.map(|payload| UntrustedSignature {
             place,
@@ -364,6 +290,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
 
     fn fetch_payload(
         &mut self,
+        place: &Place,
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Arc<[u8]>>, Unreadable<R::Error>> {
@@ -373,9 +300,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         if let Some(known) = self.payloads.get(digest) {
             return Ok(known.clone());
         }
-        if self.payloads.len() == PAYLOADS_FETCHED_MAX {
-            return Err(Problem::LeftOut { count: 1 }.into());
-        }
+        self.budget.spend_blob(place)?;
         let fetched = self.registry.blob(self.repository, digest, PAYLOAD_MAX);
         let (payload, failure) = match fetched {
             Ok(payload) => (Some(Arc::from(payload)), None),
@@ -421,12 +346,6 @@ impl<R: RegistryRead> Iterator for StoredSignatures<'_, R> {
                 return Some(found);
             }
         }
-    }
-}
-
-impl<E> From<Problem> for Unreadable<E> {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
     }
 }
 

@@ -1,0 +1,86 @@
+//! How much of what is stored is looked at for one verdict, and the number of requests that this adds
+//! up to. Whoever may push to a repository decides how much is stored there; it must not decide how
+//! long a pull takes, nor, by storing much in one place, whether the other is looked at.
+//!
+//! | place | looked at | asked for, at most |
+//! |---|---|---|
+//! | the tag `sha256-<hex>.sig` | its newest 100 signatures, with 16 payloads that are not in line | 1 + 16 |
+//! | the list of referrers | 100 of those that may be signatures, on 3 pages | 3 |
+//! | referrers | 16 of them, from both ends of the list, each with a blob | 16 × 2 |
+//!
+//! Sixteen is more than a pipeline has stages that sign, and with it all of the above takes 52
+//! requests, or 84 where each blob is one redirect away: as many as a registry answers within the
+//! verifiers' 8 s if each takes it a tenth of a second.
+
+use civ_oci::Selector;
+use civ_oci::registry::REDIRECTS_MAX;
+
+use super::{Place, Problem};
+
+/// The most signatures looked at in one image of signatures, from the newest; cosign reads 1,000,
+/// and nobody needs that many.
+pub const SIGNATURES_MAX: usize = 100;
+/// The most referrers looked at in a list.
+pub const REFERRERS_MAX: usize = 100;
+/// The largest simple-signing payload read, in bytes. Real ones have a few hundred; each is hashed
+/// once for every algorithm of every key.
+pub const PAYLOAD_MAX: u64 = 64 << 10;
+/// The most pages of a list of referrers read. A registry that offers no list takes two requests to
+/// say so.
+pub(super) const PAGES_MAX: usize = 3;
+/// The most distinct payloads fetched under the tag. Those in line cost nothing.
+const TAG_PAYLOADS_MAX: usize = 16;
+/// The most referrers fetched. Signers that attach one at every build leave many.
+const REFERRERS_FETCHED_MAX: usize = 16;
+
+/// All that is asked of a registry for one verdict: the tag, its payloads, the list, and referrers
+/// with a blob each.
+const QUESTIONS_MAX: usize = 1 + TAG_PAYLOADS_MAX + PAGES_MAX + REFERRERS_FETCHED_MAX * 2;
+
+/// The most requests that the verifier makes to a registry for one verdict, redirects and repetitions
+/// included, those to token servers not: as many as all that is asked for takes where each is as many
+/// redirects away as are followed. So it is not the redirects of a registry that decide what is
+/// looked at.
+#[allow(clippy::cast_possible_truncation, reason = "a constant far below it")]
+pub const REQUESTS_MAX: u32 = QUESTIONS_MAX as u32 * (1 + REDIRECTS_MAX);
+
+/// What may still be fetched.
+#[derive(Debug)]
+pub(super) struct Budget {
+    tag_payloads: usize,
+    referrers: usize,
+    referrers_blobs: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            tag_payloads: TAG_PAYLOADS_MAX,
+            referrers: REFERRERS_FETCHED_MAX,
+            referrers_blobs: 0,
+        }
+    }
+}
+
+impl Budget {
+    /// Takes a referrer, and with it the right to fetch one blob, for it or for a later one. One that
+    /// wants more must not take them from those behind it.
+    pub(super) fn spend_referrer(&mut self) -> Result<(), Problem> {
+        take(&mut self.referrers)?;
+        self.referrers_blobs += 1;
+        Ok(())
+    }
+
+    /// Takes a blob of what is stored at `place`.
+    pub(super) fn spend_blob(&mut self, place: &Place) -> Result<(), Problem> {
+        match place.name {
+            Selector::Tag(_) => take(&mut self.tag_payloads),
+            Selector::Digest(_) => take(&mut self.referrers_blobs),
+        }
+    }
+}
+
+fn take(left: &mut usize) -> Result<(), Problem> {
+    *left = left.checked_sub(1).ok_or(Problem::LeftOut { count: 1 })?;
+    Ok(())
+}
