@@ -15,6 +15,7 @@
 //! | [`kms`] | [`KmsKeyRef`]: `awskms://` key references; [`KeySource`]: who knows their public keys |
 //! | [`kms_cache`] | [`KmsCache`]: how long an answer of KMS is used |
 //! | [`level`] | [`Level`]: what a failed check leads to |
+//! | [`deadline`] | how long a verdict may take |
 //! | [`evidence`] | [`Evidence`]: why a pull may go on |
 //! | [`mod@file`] | [`PolicyFile`]: opening a policy without being led elsewhere |
 //! | [`time`] | [`UtcTime`]: moments as policies write them |
@@ -24,6 +25,7 @@
 
 pub mod annotations;
 pub mod cosign;
+pub mod deadline;
 pub mod digestion;
 pub mod error;
 pub mod evidence;

@@ -1,23 +1,30 @@
 //! The gate's own check of what was signed here: an image is published only once the code that runs on
 //! the nodes accepts it.
+//!
+//! It is the gate's reading of the registry as well, for what no node can read is refused by every
+//! node. Only where a failure may pass is the whole check repeated, as a pull is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use civ_cosign::{
-    PublicKey, StoredSignatures, TrustPolicy, VerifyError as CosignError, verify_signatures,
+    PublicKey, REQUESTS_MAX, StoredSignatures, TrustPolicy, VerifyError as CosignError,
+    verify_signatures,
 };
 use civ_oci::{Descriptor, ImageId};
 use civ_policy::{Evidence as _, UtcTime};
+use civ_registry::Error as ReadError;
+use civ_registry::error::TokenProblem;
 use serde_json::json;
 
 use crate::error::{Cause, Error, Step};
 use crate::plan::reference;
-use crate::registry::{Client, GateClient, RegistryError};
+use crate::registry::{Client, GateReaders, is_busy};
 use crate::sign::{Format, Signatures};
 
 /// Why the gate does not let an image pass.
-pub type GateError = CosignError<RegistryError>;
+pub type GateError = CosignError<ReadError>;
 
 /// Where the gate looks.
 #[derive(Clone, Debug)]
@@ -81,20 +88,35 @@ async fn check_at(
     let fail = |cause| Error::new(Step::Verify, reference(image), cause);
     let policy = TrustPolicy::parse(policy.to_string().as_bytes());
     let policy = policy.map_err(|error| fail(Box::new(error).into()))?;
-    let (registry, asked) = (client.gate(), image.clone());
-    let look = move || find_proof(&policy, &asked, place, &registry);
-    let looked = tokio::task::spawn_blocking(look).await;
-    looked.map_err(|_| fail(Cause::Internal))?.map_err(fail)
+    let (readers, policy) = (client.gate(), Arc::new(policy));
+    let mut made = 0;
+    loop {
+        let (readers, policy) = (readers.clone(), Arc::clone(&policy));
+        let (asked, place) = (image.clone(), place.clone());
+        let look = move || find_proof(&policy, &asked, place, &readers);
+        let looked = tokio::task::spawn_blocking(look).await.map_err(|_| fail(Cause::Internal))?;
+        made += 1;
+        match looked {
+            Err(Cause::Gate(error)) if made < client.retry().attempts && may_pass(&error) => {
+                let pause = client.retry().delay(made, None).map_err(|error| fail(error.into()))?;
+                tokio::time::sleep(pause).await;
+            }
+            looked => return looked.map_err(fail),
+        }
+    }
 }
 
 fn find_proof(
     policy: &TrustPolicy,
     image: &ImageId,
     place: Place,
-    registry: &GateClient,
+    readers: &GateReaders,
 ) -> Result<(), Cause> {
     let trust = policy.trust_for(image)?;
-    let signatures = StoredSignatures::of(image, trust.signature_repository(image), registry);
+    let repository = trust.signature_repository(image);
+    let registry = readers.open(repository, REQUESTS_MAX);
+    let registry = registry.map_err(|error| Box::new(GateError::Registry(error)))?;
+    let signatures = StoredSignatures::of(image, repository, &registry);
     let signatures = match place {
         Place::Any => signatures,
         Place::Referrer(referrer) => signatures.in_referrer(*referrer),
@@ -102,6 +124,22 @@ fn find_proof(
     };
     let proof = verify_signatures(trust, image, now()?, signatures).map_err(Box::new)?;
     if proof.image() == image { Ok(()) } else { Err(Cause::Internal) }
+}
+
+/// Whether the registry may do better soon. A token may have run out.
+fn may_pass(error: &GateError) -> bool {
+    let GateError::Registry(error) = error else { return false };
+    match error {
+        ReadError::Deadline { .. }
+        | ReadError::GivenUp { .. }
+        | ReadError::Unreachable { .. }
+        | ReadError::UnreachableInTime { .. }
+        | ReadError::Unauthorized { status: 401, of_somebody: true, .. }
+        | ReadError::Token { problem: TokenProblem::Unreachable(_), .. } => true,
+        ReadError::Status { status, .. }
+        | ReadError::Token { problem: TokenProblem::Status(status), .. } => is_busy(*status),
+        _ => false,
+    }
 }
 
 /// The time by this machine's clock.

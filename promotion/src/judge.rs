@@ -1,10 +1,12 @@
-//! What a node would say of an image, found out where an operator is: by the gate's own code, with the
-//! operator's credentials and patience instead of a node's.
+//! What a node would say of an image, found out where an operator is: by the gate's own code, which
+//! reads the registry by the gate's own client, with its limits and its deadline. Two things differ, for
+//! they are the machine's: the registry, and KMS, are asked with the operator's credentials where there
+//! are some, and what KMS takes for its answer is not taken from the time for the registry.
 
 use std::sync::{Mutex, PoisonError};
 
 use civ_authoring::Document;
-use civ_oci::ImageId;
+use civ_oci::{ImageId, Repository};
 use civ_policy::{Observer, Refusal, Verdict};
 
 use crate::error::{Cause, Error, Step};
@@ -42,8 +44,8 @@ pub struct JudgedStep {
     pub details: Vec<(&'static str, String)>,
 }
 
-/// What a node with `policy` says about `image`, which it says only within so many requests
-/// ([`civ_annotations::REQUESTS_MAX`], [`civ_cosign::REQUESTS_MAX`]).
+/// What a node with `policy` says about `image`: the same reads, within the same limits, and the
+/// refusal that it would give.
 ///
 /// A node asks KMS, where the policy leaves a key to it, with its own role; here the user's
 /// credentials do.
@@ -55,17 +57,19 @@ pub async fn judge(client: &Client, policy: Document, image: &ImageId) -> Result
     if matches!(policy, Document::Notation(_)) {
         return Err(fail(Cause::NoVerifier { kind: policy.kind() }));
     }
-    let registry = client.gate_within(requests_max(&policy));
+    let readers = client.gate();
     let (keys, asked) = (GateKeys::new(), image.clone());
     let now = now().map_err(fail)?;
     let judge = move || {
         let notes = Notes::default();
         let verdict = match &policy {
             Document::Annotations(policy) => {
-                civ_annotations::decide(policy, &asked, now, |_| Ok(registry), &notes)
+                let open = |at: &Repository| readers.open(at, civ_annotations::REQUESTS_MAX);
+                civ_annotations::decide(policy, &asked, now, open, &notes)
             }
             Document::Cosign(policy) => {
-                civ_cosign::decide(policy, &asked, now, &keys, |_| Ok(registry), &notes)
+                let open = |at: &Repository| readers.open(at, civ_cosign::REQUESTS_MAX);
+                civ_cosign::decide(policy, &asked, now, &keys, open, &notes)
             }
             Document::Digestion(policy) => policy.decide(&asked, &notes),
             Document::Notation(_) => Err(Refusal::bad_policy("notation is not decided here")),
@@ -74,15 +78,6 @@ pub async fn judge(client: &Client, policy: Document, image: &ImageId) -> Result
         Judgement { image: asked, facts, steps, verdict }
     };
     tokio::task::spawn_blocking(judge).await.map_err(|_| fail(Cause::Internal))
-}
-
-/// How many requests the verifier of `policy` makes to a registry.
-fn requests_max(policy: &Document) -> u32 {
-    match policy {
-        Document::Annotations(_) => civ_annotations::REQUESTS_MAX,
-        Document::Cosign(_) => civ_cosign::REQUESTS_MAX,
-        Document::Digestion(_) | Document::Notation(_) => 0,
-    }
 }
 
 /// What is noted while the gate's code runs.

@@ -17,7 +17,7 @@ use ureq::{Agent, Body};
 
 use crate::error::TokenProblem;
 use crate::transport::{self, read_bounded};
-use crate::{Challenge, Credentials, Endpoint, Error, Limits, guard, link};
+use crate::{Authorizer, Challenge, Endpoint, Error, Limits, guard, link};
 
 mod read;
 
@@ -30,8 +30,8 @@ pub struct Client {
     endpoint: Endpoint,
     agent: Agent,
     limits: Limits,
-    deadline: Instant,
-    credentials: Option<Credentials>,
+    deadline: Cell<Instant>,
+    authorizer: Option<Arc<dyn Authorizer>>,
     authorization: RefCell<Option<Authorization>>,
     requests: Cell<u32>,
     token_requests: Cell<u32>,
@@ -46,6 +46,8 @@ pub struct Client {
 struct Authorization {
     repository: Repository,
     header: String,
+    /// Whether it says more of who asks than that somebody does.
+    of_somebody: bool,
 }
 
 impl std::fmt::Debug for Authorization {
@@ -61,8 +63,8 @@ pub struct Options {
     pub deadline: Instant,
     /// What it may spend.
     pub limits: Limits,
-    /// Credentials for the registry, if it wants any.
-    pub credentials: Option<Credentials>,
+    /// Who answers the registry's challenges, if they are not to be answered as by a verifier.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     /// A PEM file of certificate authorities to use instead of the system's.
     pub authorities: Option<PathBuf>,
     /// Counts every request as it is made, those to token servers included, for whoever has to know while one is under way.
@@ -70,12 +72,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Default limits, no credentials, the system's authorities.
+    /// Default limits, as nobody in particular, the system's authorities.
     pub fn until(deadline: Instant) -> Self {
         Self {
             deadline,
             limits: Limits::default(),
-            credentials: None,
+            authorizer: None,
             authorities: None,
             counter: Arc::default(),
         }
@@ -95,8 +97,8 @@ impl Client {
             endpoint,
             agent,
             limits: options.limits,
-            deadline: options.deadline,
-            credentials: options.credentials,
+            deadline: Cell::new(options.deadline),
+            authorizer: options.authorizer,
             authorization: RefCell::new(None),
             requests: Cell::new(0),
             token_requests: Cell::new(0),
@@ -122,9 +124,7 @@ impl Client {
                     challenged = true;
                     self.authorize(query, &response)?;
                 }
-                401 | 403 => {
-                    return Err(Error::Unauthorized { what: query.what.to_owned(), status });
-                }
+                401 | 403 => return Err(self.unauthorized(query, status)),
                 301 | 302 | 303 | 307 | 308 => {
                     redirects += 1;
                     if redirects > self.limits.redirects {
@@ -157,7 +157,7 @@ impl Client {
                 Err(ureq::Error::Io(_) | ureq::Error::ConnectionFailed) => BACKOFF,
                 _ => Duration::ZERO,
             };
-            let in_time = pause < self.deadline.saturating_duration_since(Instant::now());
+            let in_time = pause < self.deadline.get().saturating_duration_since(Instant::now());
             if pause.is_zero() || !in_time || retries >= self.limits.retries {
                 return outcome.map_err(|source| {
                     let unreachable = match &source {
@@ -208,26 +208,47 @@ impl Client {
 
     /// Meets the challenge of a 401 answer.
     fn authorize(&self, query: &Query<'_>, response: &Response<Body>) -> Result<(), Error> {
-        let unauthorized = || Error::Unauthorized { what: query.what.to_owned(), status: 401 };
+        let unauthorized = || self.unauthorized(query, 401);
         let challenge = response
             .headers()
             .get_all(WWW_AUTHENTICATE)
             .iter()
             .find_map(|header| Challenge::parse(header.to_str().ok()?))
             .ok_or_else(unauthorized)?;
-        let scope = format!("repository:{}:pull", query.repository.path());
-        let header = match challenge.token_url(&scope) {
-            Some(url) => format!("Bearer {}", self.fetch_token(query, &url)?),
-            None => self.credentials.as_ref().ok_or_else(unauthorized)?.basic_header(),
+        let of_somebody = self.ask_authorizer(query, &challenge)?;
+        let (header, of_somebody) = if let Some(header) = of_somebody {
+            (header, true)
+        } else {
+            let scope = format!("repository:{}:pull", query.repository.path());
+            let url = challenge.token_url(&scope).ok_or_else(unauthorized)?;
+            (format!("Bearer {}", self.fetch_token(query, &url)?), false)
         };
         let repository = query.repository.clone();
-        *self.authorization.borrow_mut() = Some(Authorization { repository, header });
+        *self.authorization.borrow_mut() = Some(Authorization { repository, header, of_somebody });
         Ok(())
+    }
+
+    fn ask_authorizer(
+        &self,
+        query: &Query<'_>,
+        challenge: &Challenge,
+    ) -> Result<Option<String>, Error> {
+        let Some(authorizer) = &self.authorizer else { return Ok(None) };
+        let asked = Instant::now();
+        let answer = authorizer.authorization(challenge, query.repository);
+        self.deadline.set(self.deadline.get() + asked.elapsed());
+        answer.map_err(|source| Error::Authorizer { what: query.what.to_owned(), source })
+    }
+
+    fn unauthorized(&self, query: &Query<'_>, status: u16) -> Error {
+        let authorization = self.authorization.borrow();
+        let of_somebody = authorization.as_ref().is_some_and(|known| known.of_somebody);
+        Error::Unauthorized { what: query.what.to_owned(), status, of_somebody }
     }
 
     fn fetch_token(&self, query: &Query<'_>, url: &str) -> Result<String, Error> {
         let token_error = |problem| Error::Token { what: query.what.to_owned(), problem };
-        let authority = self.permitted_authority(query, url)?;
+        self.check_target(query, url)?;
         let limit = self.limits.token_requests;
         if self.token_requests.get() >= limit {
             return Err(token_error(TokenProblem::TooOften { limit }));
@@ -235,12 +256,7 @@ impl Client {
         self.token_requests.set(self.token_requests.get() + 1);
         self.counter.fetch_add(1, Ordering::Relaxed);
         let time_left = self.time_left(query)?;
-        let mut request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
-        if let Some(credentials) = &self.credentials
-            && guard::shares_credentials(&self.endpoint, &authority)
-        {
-            request = request.header(AUTHORIZATION, credentials.basic_header());
-        }
+        let request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
         let response = match request.call() {
             Ok(response) => response,
             Err(source) => return Err(self.token_transport_error(query, source)),
@@ -285,19 +301,19 @@ impl Client {
         } else {
             location.to_owned()
         };
-        self.permitted_authority(query, &target)?;
+        self.check_target(query, &target)?;
         Ok(target)
     }
 
-    /// The authority of `url`, to which the registry wants to send us, if it may.
-    fn permitted_authority(&self, query: &Query<'_>, url: &str) -> Result<String, Error> {
+    /// Checks that the registry may send us to `url`.
+    fn check_target(&self, query: &Query<'_>, url: &str) -> Result<(), Error> {
         let uri: Option<Uri> = url.parse().ok();
         let target = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         match target {
             Some((scheme, authority))
                 if guard::permits_url(&self.endpoint, scheme, authority.as_str()) =>
             {
-                Ok(authority.to_string())
+                Ok(())
             }
             _ => Err(Error::ForbiddenTarget {
                 what: query.what.to_owned(),
@@ -334,14 +350,14 @@ impl Client {
     }
 
     fn time_left(&self, query: &Query<'_>) -> Result<Duration, Error> {
-        match self.deadline.checked_duration_since(Instant::now()) {
+        match self.deadline.get().checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
             _ => Err(Error::Deadline { what: query.what.to_owned() }),
         }
     }
 
     fn deadline_passed(&self) -> bool {
-        Instant::now() >= self.deadline
+        Instant::now() >= self.deadline.get()
     }
 }
 

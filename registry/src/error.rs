@@ -9,6 +9,14 @@ use civ_oci::{DigestMismatch, text::one_line};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Whoever was to answer the registry's challenge could not. No verifier has one.
+    #[error("no permission to ask for {what}: {}", one_line(&source.to_string(), 200))]
+    Authorizer {
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Time ran out.
     #[error("deadline passed while asking for {what}")]
     Deadline {
@@ -84,13 +92,20 @@ pub enum Error {
     },
     /// The registry wants credentials, or other ones.
     #[error(
-        "registry answered {status}: no permission to read {what}; verifiers ask without credentials (see signatureRepository)"
+        "registry answered {status}: no permission to read {what}; {}",
+        if *of_somebody {
+            "it was asked with your credentials"
+        } else {
+            "verifiers ask without credentials (see signatureRepository)"
+        }
     )]
     Unauthorized {
         /// What was asked for.
         what: String,
         /// The HTTP status, 401 or 403.
         status: u16,
+        /// Whether it was asked with what an [`Authorizer`](crate::Authorizer) gave.
+        of_somebody: bool,
     },
     /// A redirect that says nowhere to go.
     #[error("registry answered {what} with a redirect without a usable Location")]

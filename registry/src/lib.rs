@@ -2,8 +2,11 @@
 //! deadline, a number of requests and a size, of a registry that it does not trust.
 //!
 //! Every answer that was asked for by digest is bounded, hashed and compared before anybody sees
-//! it. Redirects and token servers that a registry names are followed only to where they may lead,
-//! and credentials go nowhere but to the registry that they are for.
+//! it. Redirects and token servers that a registry names are followed only to where they may lead. It
+//! knows no credentials; an [`Authorizer`], which no verifier has, may answer a registry's challenge,
+//! and what it answers goes to that registry only.
+//!
+//! The verifiers read through it, and so does the dispatcher where it says what a verifier would say.
 //!
 //! | module | what it holds | I/O |
 //! |---|---|---|
@@ -14,15 +17,15 @@
 //! | [`endpoint`] | [`Endpoint`]: where a repository's registry is | no |
 //! | [`link`] | where a list goes on | no |
 //! | [`guard`] | where a registry may send its clients | no |
-//! | [`credentials`] | [`Credentials`] | no |
+//! | [`authorizer`] | [`Authorizer`]: who answers challenges where somebody has logged in | no |
 //! | [`limits`] | [`Limits`]: every bound, with its reason | no |
 //! | [`error`] | [`Error`] | no |
 //!
-//! The modules without I/O are shared with the dispatcher's client.
+//! The modules without I/O are shared with the dispatcher's own client, which writes.
 
+pub mod authorizer;
 pub mod challenge;
 pub mod client;
-pub mod credentials;
 pub mod endpoint;
 pub mod error;
 pub mod guard;
@@ -31,9 +34,9 @@ pub mod link;
 pub mod roots;
 pub mod transport;
 
+pub use authorizer::Authorizer;
 pub use challenge::Challenge;
 pub use client::Client;
-pub use credentials::Credentials;
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use limits::Limits;

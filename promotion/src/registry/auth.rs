@@ -117,10 +117,7 @@ impl Auth {
         let scheme = self.scheme.lock().await.clone();
         match scheme {
             Scheme::Unknown => Ok(None),
-            Scheme::Basic => match self.credential().await? {
-                Some(Credential::Password { user, password }) => basic(user, password).map(Some),
-                _ => Err(RegistryError::NoCredentials { host: self.host.clone() }),
-            },
+            Scheme::Basic => self.basic().await.map(Some),
             Scheme::Bearer { realm, service } => {
                 let key = TokenKey { realm, service, scope: scope.clone() };
                 let mut tokens = self.tokens.lock().await;
@@ -137,30 +134,60 @@ impl Auth {
         }
     }
 
+    /// The header that answers `challenge` within `scope`, made anew; `None` if there are no
+    /// credentials to make it of.
+    pub(super) async fn answer(
+        &self,
+        http: &Http,
+        challenge: &Challenge,
+        scope: &Scope,
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        if self.credential().await?.is_none() {
+            return Ok(None);
+        }
+        match self.scheme_of(challenge)? {
+            Scheme::Unknown => Ok(None),
+            Scheme::Basic => self.basic().await.map(Some),
+            Scheme::Bearer { realm, service } => {
+                let key = TokenKey { realm, service, scope: scope.clone() };
+                Ok(Some(self.fetch(http, &key).await?.header))
+            }
+        }
+    }
+
     /// Learns from a 401 how the registry wants to be asked, and forgets the token that it refused.
     pub(super) async fn learn(
         &self,
         challenge: Option<Challenge>,
         refused: Option<&HeaderValue>,
     ) -> Result<(), RegistryError> {
-        let scheme = match challenge {
-            Some(Challenge::Bearer { realm, service, .. }) => {
-                let url = Url::parse(&realm).map_err(|_| RegistryError::WrongPlace {
-                    what: "realm",
-                    to: one_line(&realm, 100),
-                    why: "it is not a URL",
-                })?;
-                guard::check(&self.endpoint, &url, "realm")?;
-                Scheme::Bearer { realm: url, service }
-            }
-            Some(Challenge::Basic) => Scheme::Basic,
-            None => return Err(RegistryError::UnknownScheme { host: self.host.clone() }),
+        let Some(challenge) = challenge else {
+            return Err(RegistryError::UnknownScheme { host: self.host.clone() });
         };
-        *self.scheme.lock().await = scheme;
+        *self.scheme.lock().await = self.scheme_of(&challenge)?;
         if let Some(refused) = refused {
             self.tokens.lock().await.retain(|_, token| token.header != *refused);
         }
         Ok(())
+    }
+
+    /// What `challenge` asks for, if it leads nowhere that it must not.
+    fn scheme_of(&self, challenge: &Challenge) -> Result<Scheme, RegistryError> {
+        let Challenge::Bearer { realm, service, .. } = challenge else { return Ok(Scheme::Basic) };
+        let url = Url::parse(realm).map_err(|_| RegistryError::WrongPlace {
+            what: "realm",
+            to: one_line(realm, 100),
+            why: "it is not a URL",
+        })?;
+        guard::check(&self.endpoint, &url, "realm")?;
+        Ok(Scheme::Bearer { realm: url, service: service.clone() })
+    }
+
+    async fn basic(&self) -> Result<HeaderValue, RegistryError> {
+        match self.credential().await? {
+            Some(Credential::Password { user, password }) => basic(user, password),
+            _ => Err(RegistryError::NoCredentials { host: self.host.clone() }),
+        }
     }
 
     async fn credential(&self) -> Result<Option<&Credential>, RegistryError> {

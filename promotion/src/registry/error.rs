@@ -81,12 +81,6 @@ pub enum RegistryError {
         /// How long it asks to wait.
         after: Duration,
     },
-    /// More requests than a verifier on a node makes for one verdict.
-    #[error("limit reached: it would take more than {limit} requests, which is all a node makes")]
-    Requests {
-        /// How many a node makes.
-        limit: u32,
-    },
     /// A stream stopped moving.
     #[error("nothing moved for {} s", after.as_secs())]
     Stalled {
@@ -263,7 +257,7 @@ impl std::fmt::Display for Diagnostic {
 }
 
 /// Statuses that ask to try again.
-pub(super) fn is_busy(status: u16) -> bool {
+pub(crate) fn is_busy(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 

@@ -11,7 +11,6 @@ use reqwest::header::{
 };
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
-use super::allowance::Allowance;
 use super::auth::{Auth, Scope};
 use super::error::{Diagnostic, ERROR_BODY_MAX, is_busy};
 use super::{RegistryError, guard};
@@ -70,7 +69,7 @@ impl Retry {
     }
 
     /// The pause after failure number `attempt`, given what the registry asked for.
-    pub(super) fn delay(
+    pub(crate) fn delay(
         &self,
         attempt: u32,
         asked: Option<Duration>,
@@ -93,8 +92,6 @@ pub(super) struct Http {
     loopback: reqwest::Client,
     remote: Arc<Remote>,
     pub(super) retry: Retry,
-    /// How many requests to registries may be made, where that is not for the user to say.
-    pub(super) allowance: Option<Allowance>,
 }
 
 /// Made when first needed, for that takes reading the system's certificates.
@@ -153,7 +150,7 @@ impl Http {
     pub(super) fn new(retry: Retry) -> Result<Self, RegistryError> {
         let loopback = builder().no_proxy().tls_certs_only([]);
         let loopback = loopback.build().map_err(RegistryError::Connection)?;
-        Ok(Self { loopback, remote: Arc::default(), retry, allowance: None })
+        Ok(Self { loopback, remote: Arc::default(), retry })
     }
 
     /// Connections to `url`, which the registry at `registry` named: to itself, or elsewhere.
@@ -235,7 +232,6 @@ impl Http {
         let mut request = call.to_request(call.url.clone());
         let used = self.authorize(peer, &mut request).await?;
         let mut at = call.url.clone();
-        self.spend()?;
         let mut response = execute(self.to(&peer.endpoint, &at)?, request).await?;
         for _ in 0..REDIRECTS_MAX {
             let Some(to) = redirect(call, &at, &response) else { return Ok((response, used)) };
@@ -245,7 +241,6 @@ impl Http {
             if guard::is_registry(&peer.endpoint, &to) {
                 self.authorize(peer, &mut request).await?;
             }
-            self.spend()?;
             response = execute(self.to(&peer.endpoint, &to)?, request).await?;
             at = to;
         }
@@ -253,10 +248,6 @@ impl Http {
             Some(_) => Err(RegistryError::TooManyRedirects { limit: REDIRECTS_MAX }),
             None => Ok((response, used)),
         }
-    }
-
-    fn spend(&self) -> Result<(), RegistryError> {
-        self.allowance.as_ref().map_or(Ok(()), Allowance::spend)
     }
 
     async fn authorize(

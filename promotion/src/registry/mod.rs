@@ -1,7 +1,8 @@
 //! A registry client that writes: the dispatcher's side of the protocol.
 //!
-//! Reading alone is what the gate does, with a blocking client of its own (`civ-registry`). Here
-//! there are streams, uploads and patience. What both must agree on, they share.
+//! Reading alone is what the gate does, with a blocking client of its own (`civ-registry`), which is
+//! used here as well where the question is what the gate would say. Beside it there are streams,
+//! uploads and patience. What both must agree on, they share.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -9,9 +10,9 @@
 //! | [`Source`] | a repository to read: manifests, and blobs as streams |
 //! | [`Destination`] | a repository to write as well: uploads, mounts, manifests |
 //! | `http` | one request: authenticated, repeated, redirected, bounded |
-//! | `allowance` | how many requests a verifier would make |
 //! | `auth` | challenges, tokens and how long they last |
 //! | `body` | a blob in flight, hashed before its last piece is let go |
+//! | `gate` | the gate's client, with credentials |
 //! | `guard` | where a registry may send us |
 //! | [`Credentials`] | the docker configuration file |
 //! | [`RegistryError`] | why not |
@@ -25,22 +26,21 @@ use civ_registry::Endpoint;
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use destination::Destination;
 pub(crate) use destination::Upload;
-pub(crate) use error::root_cause;
 pub use error::{Diagnostic, RegistryError};
-pub(crate) use gate_client::GateClient;
+pub(crate) use error::{is_busy, root_cause};
+pub(crate) use gate::GateReaders;
 pub use http::Retry;
 pub use source::Source;
 
 use auth::{Auth, Scope};
 use http::{Http, Peer};
 
-mod allowance;
 mod auth;
 mod body;
 mod credentials;
 mod destination;
 mod error;
-mod gate_client;
+mod gate;
 mod guard;
 mod http;
 mod source;
@@ -89,13 +89,16 @@ impl Client {
     }
 
     fn at(&self, repository: &Repository, scope: Scope) -> Source {
-        let endpoint = Endpoint::of(repository);
+        let (endpoint, auth) = (Endpoint::of(repository), self.auth(repository));
+        Source::new(self.http.clone(), Peer { endpoint, auth, scope }, repository.clone())
+    }
+
+    fn auth(&self, repository: &Repository) -> Arc<Auth> {
+        let (host, endpoint) = (repository.host(), Endpoint::of(repository));
         let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
         let auth = registries
-            .entry(repository.host().to_owned())
-            .or_insert_with(|| Auth::new(repository.host(), &endpoint, &self.credentials))
-            .clone();
-        drop(registries);
-        Source::new(self.http.clone(), Peer { endpoint, auth, scope }, repository.clone())
+            .entry(host.to_owned())
+            .or_insert_with(|| Auth::new(host, &endpoint, &self.credentials));
+        Arc::clone(auth)
     }
 }

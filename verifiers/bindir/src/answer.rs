@@ -8,19 +8,16 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use civ_oci::ImageId;
 use civ_oci::text::one_line;
+use civ_policy::deadline::{VERDICT_MAX, WORK_MAX};
 use civ_policy::{Exit, Level, Observer as _, Refusal, Verdict};
 
 use crate::call::Claims;
 use crate::{Call, PluginName, Record, Request, output};
 
-/// containerd kills a verifier after ten seconds and loses its reason; so we stop before.
-const DEADLINE: Duration = Duration::from_secs(8);
-/// The work ends a little earlier, so that it can say itself what it was waiting for.
-const WORK_DEADLINE: Duration = Duration::from_millis(7_700);
 /// kubelet shows the reason in an event of limited length, behind containerd's own words.
 const REASON_MAX: usize = 300;
 /// So that the place of a panic still fits in.
@@ -93,7 +90,7 @@ pub fn answer(
     session.record.set("digest", &arguments.digest);
     let outcome = plugin
         .map_err(Refusal::bad_call)
-        .and_then(|plugin| Request::read(arguments, &plugin, started + WORK_DEADLINE))
+        .and_then(|plugin| Request::read(arguments, &plugin, started + WORK_MAX))
         .and_then(|request| decide(&request, &session.record));
     session.end(outcome)
 }
@@ -132,7 +129,7 @@ impl Session {
         let file_name = Path::new(program).file_name().unwrap_or_default();
         let session = Self {
             program: one_line(&file_name.to_string_lossy(), 100),
-            deadline: started + DEADLINE,
+            deadline: started + VERDICT_MAX,
             record: Record::new(started),
             ended: Arc::default(),
         };
@@ -177,7 +174,7 @@ impl Session {
     fn out_of_time(&self, image: &ImageId) -> Result<Verdict, Refusal> {
         let is_audit = self.record.says(LEVEL, &Level::Audit);
         let level = if is_audit { Level::Audit } else { Level::Strict };
-        let reason = format_args!("no verdict within {} s", DEADLINE.as_secs()).to_string();
+        let reason = format_args!("no verdict within {} s", VERDICT_MAX.as_secs()).to_string();
         Verdict::at_level(level, image, Err(Refusal::deadline(reason)))
     }
 
