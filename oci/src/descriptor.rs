@@ -3,9 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Digest;
+
+/// The largest length that a descriptor can state: sizes are of type `int64` in the specification, and
+/// what Go reads.
+pub const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// A pointer to content: its type, digest and size.
 ///
@@ -17,7 +22,8 @@ use crate::Digest;
 pub struct Descriptor {
     /// The content's media type, as its author states it.
     pub media_type: String,
-    /// The content's length in bytes.
+    /// The content's length in bytes: read, at most [`SIZE_MAX`].
+    #[serde(deserialize_with = "int64")]
     pub size: u64,
     /// The content's digest.
     pub digest: Digest,
@@ -56,6 +62,15 @@ impl Descriptor {
             artifact_type: None,
         }
     }
+}
+
+/// A length. Sums of two of them, at least, cannot overflow.
+fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    if size > SIZE_MAX {
+        return Err(D::Error::custom(format_args!("size {size} is more than {SIZE_MAX} bytes")));
+    }
+    Ok(size)
 }
 
 fn empty_if_null<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(

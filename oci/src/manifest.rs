@@ -10,11 +10,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::text::one_line;
 use crate::{Descriptor, media_type, strict_json};
 
 /// The largest manifest or index that civ reads, in bytes: the least that the distribution
 /// specification asks registries to accept, and about what containerd reads.
 pub const MANIFEST_MAX: u64 = 4 << 20;
+/// The most of an unknown media type that is shown, in bytes.
+const TYPE_SHOWN_MAX: usize = 100;
 
 /// A parsed manifest or index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ impl Document {
         let declared = media_type::essence(declared);
         // What is of another type need have none of the fields.
         if !media_type::MANIFESTS.contains(&declared) {
-            return Err(DocumentError::UnknownType);
+            return Err(DocumentError::of_type(declared));
         }
         let document: Untrusted = strict_json::from_slice(bytes)?;
         if document.schema_version != 2 {
@@ -116,7 +119,7 @@ impl Document {
                     _ => Err(DocumentError::Ambiguous),
                 }
             }
-            _ => Err(DocumentError::UnknownType),
+            _ => Err(DocumentError::of_type(declared)),
         }
     }
 }
@@ -143,9 +146,33 @@ pub enum DocumentError {
         /// The version found.
         found: u64,
     },
+    /// A manifest as Docker made them until 2016.
+    #[error("Docker schema 1 manifest; only schema 2 and OCI are known")]
+    SchemaOne,
     /// Neither an OCI nor a Docker (schema 2) manifest or index.
-    #[error("not a manifest or index: its media type is unknown")]
-    UnknownType,
+    #[error("not a manifest or index: {}", stated(declared))]
+    UnknownType {
+        /// The media type that its carrier states; empty if it states none.
+        declared: String,
+    },
+}
+
+impl DocumentError {
+    /// For what is declared to be neither manifest nor index.
+    fn of_type(declared: &str) -> Self {
+        match declared {
+            "application/vnd.docker.distribution.manifest.v1+json"
+            | "application/vnd.docker.distribution.manifest.v1+prettyjws" => Self::SchemaOne,
+            _ => Self::UnknownType { declared: declared.to_owned() },
+        }
+    }
+}
+
+fn stated(declared: &str) -> String {
+    match declared {
+        "" => "no media type is stated".to_owned(),
+        _ => format!("its media type is {}", one_line(declared, TYPE_SHOWN_MAX)),
+    }
 }
 
 #[cfg(test)]
@@ -196,8 +223,29 @@ mod tests {
         ));
         assert!(matches!(
             parse(r#"{"spdxVersion":"SPDX-2.3"}"#, "application/spdx+json"),
-            Err(DocumentError::UnknownType)
+            Err(DocumentError::UnknownType { .. })
         ));
+    }
+
+    #[test]
+    fn an_unknown_type_is_named() {
+        let v1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+        for (declared, words) in [
+            ("", "no media type is stated"),
+            ("text/html; charset=utf-8", "its media type is text/html"),
+            (v1, "Docker schema 1"),
+        ] {
+            let error = parse("<html>", declared).unwrap_err().to_string();
+            assert!(error.contains(words), "{declared}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_largest_size_there_is_is_read() {
+        let entry = D.replace(":0}", ":9223372036854775807}");
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+        let Ok(Document::Index(index)) = parse(&index, OCI_INDEX) else { panic!("{index}") };
+        assert_eq!(index.manifests[0].size, crate::descriptor::SIZE_MAX);
     }
 
     /// Go's `encoding/json`, and so containerd, would take the one for the other.
@@ -261,6 +309,11 @@ mod tests {
             (D.replace(r#","size":0"#, ""), "missing field `size`"),
             (r#"["x/y",0]"#.to_owned(), "invalid type: array, expected an object"),
             ("null".to_owned(), "invalid type: null, expected an object"),
+            (
+                D.replace(":0}", ":9223372036854775808}"),
+                "size 9223372036854775808 is more than 9223372036854775807 bytes",
+            ),
+            (D.replace(":0}", ":-1}"), "invalid value: integer `-1`"),
         ] {
             let index = format!(r#"{{"schemaVersion":2,"manifests":[{D},{entry}]}}"#);
             let error = parse(&index, OCI_INDEX).unwrap_err().to_string();

@@ -115,6 +115,10 @@ impl FromStr for Repository {
     type Err = ReferenceError;
 
     fn from_str(name: &str) -> Result<Self, ReferenceError> {
+        // Pasted from a browser, or from a tool that takes images from other places, too.
+        if name.contains("://") {
+            return Err(ReferenceError::Scheme);
+        }
         let (host, path) = split_host(name);
         let host = normalise_host(host)?;
         // `Host/a` in lower case would be another name: a part of Docker Hub's path.
@@ -312,6 +316,9 @@ pub enum ReferenceError {
     /// An empty path or path component.
     #[error("not an image reference: a part of the repository is empty")]
     EmptyPath,
+    /// It begins as a URL does.
+    #[error("not an image reference: it begins with a scheme; leave out what ends with ://")]
+    Scheme,
     /// Host and path together are too long.
     #[error("not an image reference: the repository is longer than {limit} bytes")]
     TooLong {
@@ -447,6 +454,14 @@ mod tests {
             format!("r.io/a:{}", "t".repeat(129)).parse::<Reference>(),
             Err(ReferenceError::BadTag)
         );
+    }
+
+    #[test]
+    fn what_is_pasted_with_a_scheme_is_told_so() {
+        for text in ["https://ghcr.io/org/app:1", "docker://alpine", "docker://r.io/a:1@D", "oci://a"] {
+            let parsed = text.replace('D', D).parse::<Reference>();
+            assert_eq!(parsed, Err(ReferenceError::Scheme), "{text}");
+        }
     }
 
     #[test]

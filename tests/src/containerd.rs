@@ -16,6 +16,7 @@ use civ_private_node::{StartError, containerd};
 use crate::{
     civ, daemon,
     programs::{self, Finished},
+    scratch,
 };
 
 /// Where ctr keeps images, and where CRI does.
