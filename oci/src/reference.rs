@@ -458,7 +458,9 @@ mod tests {
 
     #[test]
     fn what_is_pasted_with_a_scheme_is_told_so() {
-        for text in ["https://ghcr.io/org/app:1", "docker://alpine", "docker://r.io/a:1@D", "oci://a"] {
+        for text in
+            ["https://ghcr.io/org/app:1", "docker://alpine", "docker://r.io/a:1@D", "oci://a"]
+        {
             let parsed = text.replace('D', D).parse::<Reference>();
             assert_eq!(parsed, Err(ReferenceError::Scheme), "{text}");
         }

@@ -26,6 +26,7 @@ use civ_embedded_registry::image::{Fixture as _, LargeImage};
 use civ_tests::civ::{self, Civ};
 use civ_tests::docker_registry::DockerRegistry;
 use civ_tests::programs;
+use civ_tests::signing::Kind;
 use wait4::Wait4 as _;
 
 /// How often each program copies, in turn with the others.
@@ -55,7 +56,7 @@ fn main() {
     image.push(source.address(), "team/app", "1").expect("the registry takes an image");
     let from = format!("{}/team/app:1", source.address());
     let home = Civ::new();
-    let key = home.new_key("key.pem", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let key = home.new_key("key.pem", Kind::P256);
     let copy_with = |program: PathBuf, arguments: &[&str], to: &str| {
         let mut command = Command::new(program);
         command.args(arguments).args([&from, to]).env_clear().env("HOME", home.path("."));

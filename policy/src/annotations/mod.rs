@@ -31,8 +31,8 @@ use crate::error::check_version;
 use crate::{Exempt, Level, NoStatement, PolicyError, Statements, statements};
 
 pub use matcher::{Matcher, Mismatch};
-pub use rule::{Clause, Place, Platforms, Rule, RuleError};
 use rule::UntrustedRule;
+pub use rule::{Clause, Place, Platforms, Rule, RuleError};
 
 /// The most rules that a document may have, those within `anyOf` included. Each may compile to as
 /// much as [`matcher::COMPILED_MAX`].

@@ -66,7 +66,10 @@ fn refuses_an_array_for_a_struct_and_an_object_for_a_variant() {
         (r"[[],null,{}]", "invalid type: array, expected an object"),
         (r#"{"taskList":[["a",null]]}"#, "invalid type: array, expected an object"),
         (r#"{"taskList":[],"map":{"a":["x",null]}}"#, "array, expected an object"),
-        (r#"{"taskList":[],"level":{"skip":null}}"#, r#"invalid type: object, expected one of ["skip"]"#),
+        (
+            r#"{"taskList":[],"level":{"skip":null}}"#,
+            r#"invalid type: object, expected one of ["skip"]"#,
+        ),
         (r#"{"taskList":[],"level":["skip"]}"#, "invalid type: array"),
         (r#"{"taskList":[{"name":"a","tagged":["any"]}]}"#, "invalid type: array"),
         (r#"{"taskList":[{"name":"a","tagged":["any",{}]}]}"#, "invalid type: array"),
