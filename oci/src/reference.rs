@@ -9,23 +9,23 @@
 //! by the way of writing it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+pub use self::host::{is_loopback, reads_as_host, split_host};
 use crate::{Digest, DigestError, ImageId};
+
+mod host;
 
 /// The name under which Docker Hub is normalised.
 pub const DOCKER_HUB: &str = "docker.io";
-/// Docker Hub's other names, which are normalised away: an older one, and its registry's address.
-const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 /// What cosign calls Docker Hub.
 const DOCKER_HUB_SIGNING_NAME: &str = "index.docker.io";
 /// The path that Docker Hub's names of one component belong to.
 pub const OFFICIAL: &str = "library";
-/// `distribution/reference`: `NameTotalLengthMax`.
-const NAME_MAX: usize = 255;
+/// `distribution/reference`: `RepositoryNameTotalLengthMax`, which is about the path alone since 0.6.0
+/// (which containerd 2.1 uses).
+const PATH_MAX: usize = 255;
 const TAG_MAX: usize = 128;
-const HTTPS_PORT: &str = "443";
 
 /// A normalised image reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +120,7 @@ impl FromStr for Repository {
             return Err(ReferenceError::Scheme);
         }
         let (host, path) = split_host(name);
-        let host = normalise_host(host)?;
+        let host = host::normalise(host)?;
         // `Host/a` in lower case would be another name: a part of Docker Hub's path.
         if !reads_as_host(&host) {
             return Err(ReferenceError::BadHost);
@@ -133,8 +133,8 @@ impl FromStr for Repository {
         for component in path.split('/') {
             check_path_component(component)?;
         }
-        if host.len() + 1 + path.len() > NAME_MAX {
-            return Err(ReferenceError::TooLong { limit: NAME_MAX });
+        if path.len() > PATH_MAX {
+            return Err(ReferenceError::TooLong { limit: PATH_MAX });
         }
         Ok(Self { host, path })
     }
@@ -188,81 +188,6 @@ impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Splits a repository's name into host and path, before either is checked or normalised.
-///
-/// Docker's rule for the first component: it is a host if it could not be a path component of
-/// Docker Hub, that is with a `.` or `:`, as `localhost`, or in upper case.
-pub fn split_host(name: &str) -> (&str, &str) {
-    match name.split_once('/') {
-        Some((first, rest))
-            if reads_as_host(first) || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
-        {
-            (first, rest)
-        }
-        _ => (DOCKER_HUB, name),
-    }
-}
-
-/// Is `component` a registry wherever it stands first in a name?
-pub fn reads_as_host(component: &str) -> bool {
-    component == "localhost" || component.contains(['.', ':'])
-}
-
-/// Normalises a host with an optional port.
-fn normalise_host(host: &str) -> Result<String, ReferenceError> {
-    let host = host.to_ascii_lowercase();
-    let (name, port) = if let Some(rest) = host.strip_prefix('[') {
-        let (address, port) = rest.split_once(']').ok_or(ReferenceError::BadHost)?;
-        let address: Ipv6Addr = address.parse().map_err(|_| ReferenceError::BadHost)?;
-        let port = match port {
-            "" => None,
-            _ => Some(port.strip_prefix(':').ok_or(ReferenceError::BadHost)?),
-        };
-        (format!("[{address}]"), port)
-    } else {
-        let (name, port) = match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (host.as_str(), None),
-        };
-        if !name.split('.').all(is_host_label) {
-            return Err(ReferenceError::BadHost);
-        }
-        (name.to_owned(), port)
-    };
-    if port.is_some_and(|port| !is_port(port)) {
-        return Err(ReferenceError::BadPort);
-    }
-    match port {
-        None | Some(HTTPS_PORT) if DOCKER_HUB_ALIASES.contains(&name.as_str()) => {
-            Ok(DOCKER_HUB.to_owned())
-        }
-        // Loopback is spoken to over http unless this port says otherwise.
-        Some(HTTPS_PORT) if !is_loopback(&name) => Ok(name),
-        Some(port) => Ok(format!("{name}:{port}")),
-        None => Ok(name),
-    }
-}
-
-/// Is `host`, without a port, an address or the name of this machine's loopback interface?
-pub fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn is_host_label(label: &str) -> bool {
-    !label.is_empty()
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// One spelling per port: `0443` and `443` must not be two registries.
-fn is_port(port: &str) -> bool {
-    !port.starts_with('0')
-        && port.bytes().all(|byte| byte.is_ascii_digit())
-        && port.parse::<u16>().is_ok()
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -319,195 +244,13 @@ pub enum ReferenceError {
     /// It begins as a URL does.
     #[error("not an image reference: it begins with a scheme; leave out what ends with ://")]
     Scheme,
-    /// Host and path together are too long.
-    #[error("not an image reference: the repository is longer than {limit} bytes")]
+    /// The path is too long.
+    #[error("not an image reference: the path is longer than {limit} bytes")]
     TooLong {
-        /// The longest allowed, in bytes.
+        /// The longest path allowed, in bytes.
         limit: usize,
     },
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    #[test]
-    fn normalises_as_docker_does() {
-        for (text, normal) in [
-            ("busybox", "docker.io/library/busybox"),
-            ("busybox:1.36", "docker.io/library/busybox:1.36"),
-            ("docker.io/busybox", "docker.io/library/busybox"),
-            ("index.docker.io/library/busybox", "docker.io/library/busybox"),
-            ("team/app", "docker.io/team/app"),
-            ("localhost/app", "localhost/app"),
-            ("localhost:5000/app:1", "localhost:5000/app:1"),
-            ("127.0.0.1:5055/app:1", "127.0.0.1:5055/app:1"),
-            ("[::1]:5000/app", "[::1]:5000/app"),
-            ("[fe80::1]/app:x", "[fe80::1]/app:x"),
-            ("[0:0:0:0:0:0:0:1]:5000/app", "[::1]:5000/app"),
-            ("[FE80::0001]/app", "[fe80::1]/app"),
-            ("ghcr.io:443/org/app", "ghcr.io/org/app"),
-            ("localhost:443/app", "localhost:443/app"),
-            ("[::1]:443/app", "[::1]:443/app"),
-            ("registry-1.docker.io/library/busybox", "docker.io/library/busybox"),
-            ("index.docker.io:443/busybox", "docker.io/library/busybox"),
-            ("GHCR.IO/Org/app", ""),
-            ("GHCR.IO/org/app", "ghcr.io/org/app"),
-            ("registry/app", "docker.io/registry/app"),
-            ("Registry/app", ""),
-            ("LOCALHOST/app", "localhost/app"),
-            ("ghcr.io/a/b__c/d--e.f:V1_.-", "ghcr.io/a/b__c/d--e.f:V1_.-"),
-            ("r.example/a:1@D", "r.example/a:1@D"),
-            ("r.example:80/a@D", "r.example:80/a@D"),
-        ] {
-            let parsed = text.replace('D', D).parse::<Reference>();
-            let normal = normal.replace('D', D);
-            match parsed {
-                Ok(reference) => assert_eq!(reference.to_string(), normal, "{text}"),
-                Err(error) => assert_eq!(normal, "", "{text}: {error}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_displayed_reference_parses_to_itself() {
-        for text in
-            ["busybox", "localhost:5000/a:1", "[::1]:5000/a", "Registry.example/a", "LOCALHOST/a"]
-        {
-            let once: Reference = text.parse().unwrap();
-            assert_eq!(once.to_string().parse(), Ok(once));
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_no_reference() {
-        for text in [
-            "",
-            "/",
-            ":",
-            "@",
-            ":tag",
-            "a/",
-            "/a",
-            "a//b",
-            "r.io/",
-            "a:",
-            "a@",
-            "a:b:c",
-            "-name",
-            "a@sha256:",
-            "a@@",
-            "r.io:/a",
-            "r.io:0/a",
-            "r.io:0443/a",
-            "r.io:65536/a",
-            "r.io:+1/a",
-            "r..io/a",
-            "r.io./a",
-            "-r.io/a",
-            "r-.io/a",
-            "r_x.io/a",
-            "[::1/a",
-            "[::1]x/a",
-            "[]/a",
-            "[1.2.3.4]/a",
-            "[::1%eth0]/a",
-            "::1/a",
-            "a b",
-            "a\n",
-            "a\0",
-            "r.io/a\tb",
-            "ä",
-            "r.io/ä",
-            "аpp",
-            "r.io/A",
-            "r.io/a._b",
-            "r.io/a___b",
-            "r.io/.a",
-            "r.io/a.",
-            "r.io/a-",
-            "r.io/-a",
-            "r.io/../a",
-            "r.io/./a",
-            "r.io/a:.x",
-            "r.io/a:-x",
-            "https://r.io/a",
-            "user@r.io/a",
-            "r.io/a?x",
-            "r.io/a#x",
-            "r.io/a%2f",
-            "r.io\\a/b",
-            "library/",
-            "docker.io/",
-        ] {
-            assert!(text.parse::<Reference>().is_err(), "{text:?}");
-        }
-        assert_eq!(
-            format!("r.io/{}", "a".repeat(251)).parse::<Reference>(),
-            Err(ReferenceError::TooLong { limit: 255 })
-        );
-        assert_eq!(
-            format!("r.io/a:{}", "t".repeat(129)).parse::<Reference>(),
-            Err(ReferenceError::BadTag)
-        );
-    }
-
-    #[test]
-    fn what_is_pasted_with_a_scheme_is_told_so() {
-        for text in
-            ["https://ghcr.io/org/app:1", "docker://alpine", "docker://r.io/a:1@D", "oci://a"]
-        {
-            let parsed = text.replace('D', D).parse::<Reference>();
-            assert_eq!(parsed, Err(ReferenceError::Scheme), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_port_is_not_a_tag() {
-        let reference: Reference = "r.example:5000/a".parse().unwrap();
-        assert_eq!((reference.repository.host(), reference.tag), ("r.example:5000", None));
-    }
-
-    #[test]
-    fn signing_name_of_docker_hub_is_the_one_cosign_writes() {
-        let hub: Repository = "busybox".parse().unwrap();
-        assert_eq!(hub.signing_name(), "index.docker.io/library/busybox");
-        let other: Repository = "r.example/a".parse().unwrap();
-        assert_eq!(other.signing_name(), "r.example/a");
-    }
-
-    #[test]
-    fn signature_tag_is_the_one_cosign_triangulates() {
-        assert_eq!(
-            Tag::of_signatures(&D.parse().unwrap()).unwrap().as_str(),
-            format!("{}.sig", D.replace(':', "-"))
-        );
-        assert_eq!(Tag::of_signatures(&Digest::of(crate::Algorithm::Sha512, b"")), None);
-    }
-
-    #[test]
-    fn referrers_tag_is_the_specifications() {
-        let tag = Tag::of_referrers(&D.parse().unwrap());
-        assert_eq!(tag.as_str(), D.replace(':', "-"));
-        let long = Digest::of(crate::Algorithm::Sha512, b"");
-        let tag = Tag::of_referrers(&long);
-        assert!(long.hex().starts_with(tag.as_str().strip_prefix("sha512-").unwrap()));
-        assert_eq!(tag.as_str().len(), "sha512-".len() + 64);
-        assert_eq!(tag.as_str().parse(), Ok(tag));
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_parses_displays_as_what_it_is(text in ".{0,40}|[a-zA-Z0-9._:/@\\[\\]-]{0,60}") {
-            if let Ok(reference) = text.parse::<Reference>() {
-                let shown = reference.to_string();
-                prop_assert!(shown.is_ascii() && !shown.contains(char::is_whitespace));
-                prop_assert_eq!(shown.parse(), Ok(reference));
-            }
-        }
-    }
-}
+mod tests;

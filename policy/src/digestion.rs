@@ -356,10 +356,10 @@ mod tests {
             (r#""children":"resolve","images":[],"trustedDigests":["$A"]"#, "nothing to resolve"),
             (r#""children":"ignore","images":[{"name":"n","digest":"$A"}]"#, "unknown variant"),
             (r#""children":null,"images":[{"name":"n","digest":"$A"}]"#, "invalid type: null"),
-            (r#""images":[["n","$A",null]]"#, "invalid type: array, expected an object"),
+            (r#""images":[["n","$A",null]]"#, "invalid type: an array, expected an object"),
             (
                 r#""children":{"resolve":null},"images":[{"name":"n","digest":"$A","children":[]}]"#,
-                r#"invalid type: object, expected one of ["resolve"]"#,
+                r#"invalid type: an object, expected one of ["resolve"]"#,
             ),
             (r#""images":[{"name":"n","digest":"$A","children":null}]"#, "invalid type: null"),
             (r#""images":[{"digest":"$A"}]"#, "missing field `name`"),

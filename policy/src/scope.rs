@@ -113,7 +113,11 @@ impl FromStr for Scope {
         // Without wildcards the host is normalised like any other; with them it names no Docker Hub,
         // no loopback and no IPv6 address.
         let host = format!("{host}/a").parse::<Repository>().map_or_else(
-            |_| host.to_ascii_lowercase().trim_end_matches(":443").to_owned(),
+            |_| {
+                let host = host.to_ascii_lowercase();
+                let bare = host.strip_suffix(":443").filter(|bare| reads_as_host(bare));
+                bare.map(str::to_owned).unwrap_or(host)
+            },
             |repository| repository.host().to_owned(),
         );
         let host_parts = parse_parts(&host, '.')?;
@@ -233,6 +237,9 @@ mod tests {
             ("ghcr.io/**", "ghcr.io:443/a", true),
             ("ghcr.io:443/**", "ghcr.io/a", true),
             ("*.r.io:443/**", "x.r.io/a", true),
+            ("registry:443/**", "registry:443/a", true),
+            ("registry:443/**", "docker.io/registry/a", false),
+            ("registry:443/**", "registry:5000/a", false),
             ("*.r.io:5000/**", "x.r.io:5000/a", true),
             ("docker.io/**", "registry-1.docker.io/library/busybox", true),
         ] {
@@ -251,6 +258,8 @@ mod tests {
             ("r:5000", ScopeError::OnlyRegistry { registry: "r:5000".to_owned() }),
             ("r.io/team-*", ScopeError::PartialWildcard),
             ("r*.io/a", ScopeError::PartialWildcard),
+            ("*:443/a", ScopeError::PartialWildcard),
+            ("*:5000/a", ScopeError::PartialWildcard),
             ("*.r.io:*/a", ScopeError::Reference(ReferenceError::BadPort)),
             ("r.io/**/a", ScopeError::RestInside),
             ("**.r.io/a", ScopeError::AnyHost),

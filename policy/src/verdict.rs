@@ -4,6 +4,7 @@
 //! would say come to them by the same code.
 
 use std::fmt;
+use std::path::Path;
 
 use civ_oci::ImageId;
 
@@ -97,6 +98,11 @@ impl Refusal {
     /// The policy is absent or not valid.
     pub fn bad_policy(reason: impl fmt::Display) -> Self {
         Self { exit: Exit::BadPolicy, reason: reason.to_string() }
+    }
+
+    /// The document at `path` is not valid. What is wrong comes first: the path may be long.
+    pub fn invalid_policy(path: &Path, error: impl fmt::Display) -> Self {
+        Self::bad_policy(format_args!("policy not valid: {error} ({})", path.display()))
     }
 
     /// The registry, or the way to it, failed.

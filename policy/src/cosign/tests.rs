@@ -129,6 +129,76 @@ fn says_how_long_an_answer_of_kms_is_used() {
     }
 }
 
+/// A template that writes null for what it does not know must not ask for less.
+#[test]
+fn refuses_null_in_place_of_anything() {
+    let document = |cache: &str, statement: &str, key: &str| {
+        Policy::parse(
+            format!(
+                r#"{{"version":"1.0","trustPolicies":[{{"name":"p","registryScopes":["*"],{STRICT},
+                "keys":[{{"name":"k","publicKey":"P"{key}}}]{statement}}}]{cache}}}"#
+            )
+            .as_bytes(),
+        )
+    };
+    assert!(document("", "", "").is_ok());
+    let members = ["threshold", "annotations", "signedIdentity", "signatureRepository"];
+    let members = members.into_iter().chain(["transparencyLog", "timestampAuthority"]);
+    let in_statement = members.map(|name| document("", &format!(r#","{name}":null"#), ""));
+    let members = ["kms", "validAfter", "validBefore"].into_iter();
+    let in_key = members.map(|name| document("", "", &format!(r#","{name}":null"#)));
+    let caches = [r#","kmsCache":null"#, r#","kmsCache":{"maxAge":null}"#].into_iter();
+    let caches = caches.chain([r#","kmsCache":{"useStale":null}"#]);
+    let elsewhere = caches.map(|cache| document(cache, "", ""));
+    let skip = r#"{"name":"p","registryScopes":["*"],"signatureVerification":{"level":"skip"},"keys":null}"#;
+    let material = format!(
+        r#"{{"name":"p","registryScopes":["*"],{STRICT},"keys":[{{"name":"k","publicKey":null,"kms":"awskms:///alias/x"}}]}}"#
+    );
+    let others = [policy(skip), policy(&material)];
+    for refused in in_statement.chain(in_key).chain(elsewhere).chain(others) {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("invalid type: null, expected "), "{error}");
+        assert!(!error.contains("struct") && !error.contains("Untrusted"), "{error}");
+    }
+}
+
+#[test]
+fn names_are_neither_empty_nor_longer_than_a_reason_can_bear() {
+    let named = |statement: &str, key: &str| {
+        policy(&format!(
+            r#"{{"name":"{statement}","registryScopes":["*"],{STRICT},"keys":[{{"name":"{key}","publicKey":"P"}}]}}"#
+        ))
+    };
+    let longest = "n".repeat(crate::statements::NAME_MAX);
+    assert!(named(&longest, &longest).is_ok());
+    let too_long = longest + "n";
+    for name in ["", &too_long] {
+        assert!(matches!(named(name, "k"), Err(PolicyError::StatementName { index: 0, .. })));
+        assert!(matches!(named("s", name), Err(PolicyError::KeyName { index: 0, .. })));
+    }
+}
+
+#[test]
+fn an_error_names_no_type_of_ours() {
+    for (statement, words) in [
+        (r#"["p"]"#, "invalid type: an array, expected an object"),
+        (
+            r#"{"name":"p","registryScopes":["*"],"signatureVerification":"strict"}"#,
+            "expected an object",
+        ),
+        (r#"{"name":"p","registryScopes":{}}"#, "invalid type: an object, expected an array"),
+        (
+            r#"{"name":"p","registryScopes":["*"],"signatureVerification":{"level":1}}"#,
+            r#"expected one of ["strict", "audit", "skip"]"#,
+        ),
+        (r#"{"name":"p","signedIdentity":"any"}"#, r#"expected an object with a "type""#),
+        (r#"{"name":"p","annotations":[]}"#, "invalid type: an array, expected an object"),
+    ] {
+        let error = policy(statement).unwrap_err().to_string();
+        assert!(error.starts_with("line 1, column ") && error.contains(words), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -2,7 +2,8 @@
 //!
 //! containerd writes `-name REF -digest DIGEST -stdin-media-type TYPE`. It may add flags one day,
 //! so unknown ones are passed over; the ones that decide something must be there once and be well
-//! formed. No argument can switch a check off.
+//! formed. No argument can switch a check off, and no value of a flag that is not known yet, which a pod's
+//! author may have written, can choose the policy: that takes two words.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -62,8 +63,12 @@ impl Call {
         if name.digest.as_ref().is_some_and(|named| *named != digest) {
             return Err(CallError::NameHasOtherDigest);
         }
-        if flags.stdin_media_type.is_none() && flags.policy.is_none() {
-            return Err(CallError::Missing { flag: "stdin-media-type" });
+        match (&flags.stdin_media_type, &flags.policy) {
+            (None, None) => return Err(CallError::NoMediaType),
+            (Some(empty), _) if empty.is_empty() => {
+                return Err(CallError::NoValue { flag: "stdin-media-type" });
+            }
+            _ => {}
         }
         Ok(Self::Verify(Arguments {
             name,
@@ -74,11 +79,18 @@ impl Call {
     }
 }
 
+/// The flags that decide something.
+const KNOWN: [&str; 4] = ["name", "digest", "stdin-media-type", "policy"];
+/// How many of the others are noted.
+const IGNORED_SHOWN: usize = 8;
+
 /// What a command line claims to be about, well formed or not: for the record alone.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     name: Option<String>,
     digest: Option<String>,
+    /// The first flags that nobody here knows, without values.
+    ignored: Vec<String>,
 }
 
 impl Claims {
@@ -96,7 +108,11 @@ impl Claims {
                 }
             })
         };
-        Self { name: value("name"), digest: value("digest") }
+        let flags = arguments.iter().filter(|argument| argument.starts_with('-'));
+        let names = flags.map(|flag| flag.split('=').next().unwrap_or_default());
+        let ignored = names.filter(|name| !KNOWN.contains(&name.trim_start_matches('-')));
+        let ignored = ignored.take(IGNORED_SHOWN).map(str::to_owned).collect();
+        Self { name: value("name"), digest: value("digest"), ignored }
     }
 
     /// Writes them into a record, which escapes them.
@@ -106,6 +122,9 @@ impl Claims {
         }
         if let Some(digest) = &self.digest {
             observer.set("digest", digest);
+        }
+        if !self.ignored.is_empty() {
+            observer.step("call", &[("ignored", &self.ignored.join(" "))]);
         }
     }
 }
@@ -145,6 +164,7 @@ impl Flags {
                 }
             };
             let value = match inline {
+                Some(_) if flag == "policy" => return Err(CallError::PolicyInOneWord),
                 Some(value) => value,
                 None => arguments
                     .next_if(|next| !next.starts_with('-'))
@@ -174,6 +194,9 @@ pub enum CallError {
     /// `-name` is not a reference.
     #[error("bad call: -name is {0}")]
     Name(#[from] ReferenceError),
+    /// Without `-policy`, containerd must be calling, and it says what is on stdin.
+    #[error("bad call: -stdin-media-type is missing; by hand give -policy FILE instead")]
+    NoMediaType,
     /// `-name` names no registry, or one that Docker would take for a part of the path. The CRI
     /// completes names before it pulls; other clients pull from a host of that name.
     #[error("bad call: -name must begin with a registry, such as docker.io/library/busybox")]
@@ -190,6 +213,9 @@ pub enum CallError {
         /// The flag, without dashes.
         flag: &'static str,
     },
+    /// `-policy=FILE`, which may be the value of another flag.
+    #[error("bad call: -policy and its file must be two words")]
+    PolicyInOneWord,
     /// A flag is given twice.
     #[error("bad call: -{flag} is given twice")]
     Repeated {
@@ -239,7 +265,20 @@ mod tests {
             ("", CallError::Missing { flag: "name" }),
             ("-digest $D -stdin-media-type t", CallError::Missing { flag: "name" }),
             ("-name r.io/a -stdin-media-type t", CallError::Missing { flag: "digest" }),
-            ("-name r.io/a -digest $D", CallError::Missing { flag: "stdin-media-type" }),
+            ("-name r.io/a -digest $D", CallError::NoMediaType),
+            (
+                "-name r.io/a -digest $D -stdin-media-type=",
+                CallError::NoValue { flag: "stdin-media-type" },
+            ),
+            ("-name r.io/a -digest $D -policy=p.json", CallError::PolicyInOneWord),
+            (
+                "-name r.io/a -digest $D -stdin-media-type t -pod-annotation -policy=/p.json",
+                CallError::PolicyInOneWord,
+            ),
+            (
+                "-name r.io/a -digest $D -stdin-media-type t -pod-annotation -policy -pod p",
+                CallError::NoValue { flag: "policy" },
+            ),
             ("-name r.io/a -name r.io/a -digest $D", CallError::Repeated { flag: "name" }),
             ("-name r.io/a -digest $D -digest=$D", CallError::Repeated { flag: "digest" }),
             ("-name -digest $D", CallError::NoValue { flag: "name" }),

@@ -63,16 +63,16 @@ fn reads_each_thing_in_its_one_form() {
 #[test]
 fn refuses_an_array_for_a_struct_and_an_object_for_a_variant() {
     for (text, words) in [
-        (r"[[],null,{}]", "invalid type: array, expected an object"),
-        (r#"{"taskList":[["a",null]]}"#, "invalid type: array, expected an object"),
-        (r#"{"taskList":[],"map":{"a":["x",null]}}"#, "array, expected an object"),
+        (r"[[],null,{}]", "invalid type: an array, expected an object"),
+        (r#"{"taskList":[["a",null]]}"#, "invalid type: an array, expected an object"),
+        (r#"{"taskList":[],"map":{"a":["x",null]}}"#, "an array, expected an object"),
         (
             r#"{"taskList":[],"level":{"skip":null}}"#,
-            r#"invalid type: object, expected one of ["skip"]"#,
+            r#"invalid type: an object, expected one of ["skip"]"#,
         ),
-        (r#"{"taskList":[],"level":["skip"]}"#, "invalid type: array"),
-        (r#"{"taskList":[{"name":"a","tagged":["any"]}]}"#, "invalid type: array"),
-        (r#"{"taskList":[{"name":"a","tagged":["any",{}]}]}"#, "invalid type: array"),
+        (r#"{"taskList":[],"level":["skip"]}"#, "invalid type: an array"),
+        (r#"{"taskList":[{"name":"a","tagged":["any"]}]}"#, "invalid type: an array"),
+        (r#"{"taskList":[{"name":"a","tagged":["any",{}]}]}"#, "invalid type: an array"),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.contains(words), "{text}: {error}");

@@ -164,8 +164,8 @@ async fn of_policy(
         Ok(document) => document,
         Err(error) => {
             let error = error.to_string();
-            let reason = format_args!("policy {}: {error}", path.display()).to_string();
-            let verdict = live.is_some().then(|| OneVerdict::refused(&Refusal::bad_policy(reason)));
+            let refusal = || OneVerdict::refused(&Refusal::invalid_policy(path, &error));
+            let verdict = live.is_some().then(refusal);
             return Ok(report(Content::Invalid { error }, verdict));
         }
     };
