@@ -2,11 +2,15 @@
 
 use civ_oci::Digest;
 use civ_oci::strict_json::JsonError;
+use civ_oci::text::one_line;
 
 use crate::annotations::RuleError;
 use crate::kms::KmsKeyRefError;
 use crate::scope::ScopeError;
 use crate::statements::NAME_MAX;
+
+/// As much of a name that is too long is shown, in bytes.
+const SHOWN_MAX: usize = 32;
 
 /// Why a trust policy is not valid. Any of these refuses every pull.
 #[derive(Debug, thiserror::Error)]
@@ -225,13 +229,12 @@ pub enum PolicyError {
     },
     /// A statement's name is empty or too long.
     #[error(
-        "the name of trustPolicies[{index}] has {length} bytes; a name has at least 1 and at most {NAME_MAX}"
+        "the name of statement {:?} has {} bytes; a name has at least 1 and at most {NAME_MAX}",
+        one_line(statement, SHOWN_MAX), statement.len()
     )]
     StatementName {
-        /// Which statement of the document, from 0.
-        index: usize,
-        /// The bytes of the name.
-        length: usize,
+        /// The statement.
+        statement: String,
     },
     /// The threshold cannot be met, or is none.
     #[error(

@@ -50,8 +50,8 @@ impl<S> Statements<S> {
         let mut scopes = HashMap::with_capacity(untrusted.len());
         for statement in untrusted {
             if !is_name(statement.name()) {
-                let length = statement.name().len();
-                return Err(PolicyError::StatementName { index: all.len(), length });
+                let statement = statement.name().to_owned();
+                return Err(PolicyError::StatementName { statement });
             }
             if !names.insert(statement.name().to_owned()) {
                 let statement = statement.name().to_owned();

@@ -285,10 +285,10 @@ fn a_document_that_is_not_valid_to_the_letter_refuses() {
                 r#"duplicate key "version""#,
             ),
             (replaced(name, &format!("{name},{name}")), r#"duplicate key "name""#),
-            (replaced(name, r#""name":"""#), "the name of trustPolicies[0] has 0 bytes"),
+            (replaced(name, r#""name":"""#), r#"the name of statement "" has 0 bytes"#),
             (
                 replaced("team\"", &format!("{}\"", "t".repeat(77))),
-                "the name of trustPolicies[0] has 77 bytes",
+                "has 77 bytes; a name has at least 1 and at most 76",
             ),
             (
                 replaced(name, &format!(r#"{name},"x":[{{"y":{{"z":1,"z":1}}}}]"#)),

@@ -161,7 +161,9 @@ fn subject_in_document(error: &PolicyError) -> Subject {
         E::Scope { statement, scope, .. } => {
             in_statement(statement, vec![Member("registryScopes"), Text(scope.clone())])
         }
-        E::DuplicateStatement { statement } => in_statement(statement, vec![Member("name")]),
+        E::DuplicateStatement { statement } | E::StatementName { statement } => {
+            in_statement(statement, vec![Member("name")])
+        }
         E::Identity { statement, .. } => in_statement(statement, vec![Member("signedIdentity")]),
         E::NoCertificateChains { statement } => {
             in_statement(statement, vec![Member("timestampAuthority"), Member("certificateChains")])
@@ -192,9 +194,6 @@ fn subject_in_document(error: &PolicyError) -> Subject {
         E::EmptyDigestList => in_document(vec![Member("trustedDigests")]),
         E::KeyName { statement, index, .. } => {
             in_statement(statement, vec![Member("keys"), Step::Index(*index), Member("name")])
-        }
-        E::StatementName { index, .. } => {
-            in_document(vec![Member("trustPolicies"), Step::Index(*index), Member("name")])
         }
         E::KmsCacheAge { .. } => in_document(vec![Member("kmsCache"), Member("maxAge")]),
         E::NoStatements => in_document(vec![Member("trustPolicies")]),

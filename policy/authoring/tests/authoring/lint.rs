@@ -267,9 +267,14 @@ fn errors_are_all_found_at_once_and_each_at_its_place() {
       "keys": [ {"name": "x", "kms": "awskms:///alias/x"} ] },
     { "name": "c", "registryScopes": ["r.example/d"], "signatureVerification": {"level": "skip"} },
     { "name": "c", "registryScopes": ["r.example/e"], "signatureVerification": {"level": "skip"} },
-    { "name": "d", "registryScopes": ["R.example/d"], "signatureVerification": {"level": "skip"} }
+    { "name": "d", "registryScopes": ["R.example/d"], "signatureVerification": {"level": "skip"} },
+    { "name": "", "registryScopes": ["r.example/f"], "signatureVerification": {"level": "skip"} },
+    { "name": "e", "registryScopes": ["r.example/g"], "signatureVerification": {"level": "strict"},
+      "keys": [ {"name": "x", "kms": "KEY"},
+        {"name": "", "kms": "KEY"} ] }
   ]
 }"#;
+    let text = &text.replace("KEY", "awskms:///arn:aws:kms:eu-west-1:111122223333:alias/x");
     let found: Vec<_> = report(Kind::Cosign, text)
         .findings
         .iter()
@@ -284,6 +289,8 @@ fn errors_are_all_found_at_once_and_each_at_its_place() {
             ("kms-without-arn", 8, 38),
             ("duplicate-statement", 10, 15),
             ("duplicate-scope", 11, 39),
+            ("bad-name", 12, 15),
+            ("bad-name", 15, 18),
         ]
     );
 }

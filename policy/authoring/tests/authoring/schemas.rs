@@ -404,6 +404,13 @@ fn schemas_refuse_statements_that_ask_for_nothing_or_for_too_much() {
         cosign(json!({ "signatureVerification": level("strict"), "keys": key, "threshold": 0 })),
         cosign(json!({ "signatureVerification": level("skip"), "keys": key })),
         cosign(json!({ "signatureVerification": level("skip"), "threshold": 1 })),
+        cosign(json!({ "signatureVerification": level("skip"), "name": "" })),
+        cosign(json!({ "signatureVerification": level("skip"), "name": "n".repeat(77) })),
+        cosign(
+            json!({ "signatureVerification": level("strict"), "keys": [{ "name": "", "publicKey": P256 }] }),
+        ),
+        (Kind::Annotations, json!({ "level": "skip", "name": "" })),
+        (Kind::Digestion, json!({ "level": "skip", "name": "" })),
         notation(json!({ "signatureVerification": level("strict") })),
         notation(
             json!({ "signatureVerification": level("strict"), "trustStores": [], "trustedIdentities": ["*"] }),
