@@ -92,8 +92,8 @@ impl Demo {
         let directory = tempfile::Builder::new().prefix("civ-").permissions(mode).tempdir();
         let directory = directory.expect("a temporary directory");
         for name in ["tmp", "staging", "verifiers"] {
-            let made = DirBuilder::new().mode(0o700).create(directory.path().join(name));
-            made.expect("a directory in a directory of ours");
+            let created = DirBuilder::new().mode(0o700).create(directory.path().join(name));
+            created.expect("a directory in a directory of ours");
         }
         Self { directory }
     }

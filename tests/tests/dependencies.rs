@@ -166,6 +166,7 @@ fn a_node_runs_no_runtime_no_sdk_and_nothing_of_the_dispatcher() {
     for package in ["civ-annotations", "civ-cosign", "civ-digestion"] {
         assert_free_of(package, &NOT_ON_A_NODE);
         assert_free_of(package, &["civ-promotion", "civ"]);
+        assert_free_of(package, &["civ-embedded-registry", "civ-private-node"]);
     }
     // A build that README offers.
     let with_timestamps = links_with("civ-cosign", &["--features", "timestamps"]);

@@ -1,12 +1,13 @@
 //! The same pulls through a containerd of the demo's own.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::{env, fs, io};
 
 use civ_doctor::release::Release;
-use civ_private_node::{Containerd, Outcome, Setup, StartError};
+use civ_private_node::verifier::{TIMEOUT, call};
+use civ_private_node::{Containerd, Outcome, Setup, StartError, Stdin};
 
 use super::stage::Stage;
 use super::table::Verdict;
@@ -32,7 +33,7 @@ impl PrivateContainerd {
         verifiers: &Verifiers,
         stop: &AtomicBool,
     ) -> Result<Result<Self, LeftOut>, Failure> {
-        let version = match usable_version() {
+        let version = match usable_version(stop) {
             Ok(version) => version,
             Err(why_not) => return Ok(Err(why_not)),
         };
@@ -105,12 +106,13 @@ fn verdict(pull: &Outcome) -> Result<Verdict, String> {
     }
 }
 
-fn usable_version() -> Result<String, LeftOut> {
+fn usable_version(stop: &AtomicBool) -> Result<String, LeftOut> {
     if !rustix::process::geteuid().is_root() {
         return Err(LeftOut("it needs root".to_owned()));
     }
     let ask = |program| {
-        Command::new(program).arg("--version").output().map_err(|error| absent(program, &error))
+        call(Command::new(program).arg("--version"), Stdin::Null, TIMEOUT, stop)
+            .map_err(|error| absent(program, &error))
     };
     let version = version_of("containerd", &ask("containerd")?)?;
     ask("ctr")?;
@@ -126,14 +128,11 @@ fn absent(program: &str, error: &io::Error) -> LeftOut {
 
 /// The version that `PROGRAM --version` prints, such as
 /// `containerd github.com/containerd/containerd/v2 2.1.9`, if verifiers are asked by it.
-fn version_of(program: &str, output: &Output) -> Result<String, LeftOut> {
-    let text = String::from_utf8_lossy(if output.status.success() {
-        &output.stdout
-    } else {
-        &output.stderr
-    });
-    let first = text.lines().next().unwrap_or("nothing");
-    if !output.status.success() {
+fn version_of(program: &str, answer: &Outcome) -> Result<String, LeftOut> {
+    let is_answer = answer.code == Some(0);
+    let text = if is_answer { &answer.stdout } else { &answer.stderr };
+    let first = text.lines().next().unwrap_or("nothing").trim();
+    if !is_answer {
         return Err(LeftOut(format!("{program} cannot be run; it said: {first}")));
     }
     // After it comes the commit, if it is known.
@@ -147,21 +146,18 @@ fn version_of(program: &str, output: &Output) -> Result<String, LeftOut> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt as _;
-    use std::process::ExitStatus;
     use std::time::Duration;
 
     use super::*;
 
+    fn outcome(code: Option<i32>, stdout: &str, stderr: &str) -> Outcome {
+        let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
+        Outcome { code, stdout, stderr, wall: Duration::ZERO, timed_out: false }
+    }
+
     #[test]
     fn only_a_verifiers_rejection_is_a_verdict() {
-        let pull = |code, stderr: &str| Outcome {
-            code,
-            stdout: String::new(),
-            stderr: stderr.to_owned(),
-            wall: Duration::ZERO,
-            timed_out: false,
-        };
+        let pull = |code, stderr: &str| outcome(code, "", stderr);
         let blocked = "ctr: image verifier bindir blocked pull of x with digest y for reason: ";
         let (one, four) = (
             "verifier cosign-image-verifier rejected image (exit code 1): no signature",
@@ -209,9 +205,8 @@ mod tests {
                 Err("containerd cannot be run; it said: no such library"),
             ),
         ] {
-            let status = ExitStatus::from_raw(exit << 8);
-            let (stdout, stderr) = (text.clone().into_bytes(), text.into_bytes());
-            let found = version_of("containerd", &Output { status, stdout, stderr });
+            let (stdout, stderr) = if exit == 0 { (&*text, "") } else { ("", &*text) };
+            let found = version_of("containerd", &outcome(Some(exit), stdout, stderr));
             let found = found.map_err(|LeftOut(why)| why);
             assert_eq!(found.as_deref().map_err(String::as_str), expected);
         }

@@ -106,6 +106,7 @@ impl Show {
         print_lines([""])?;
         let containerd = match PrivateContainerd::start(&self.stage, &self.verifiers, &self.stop)? {
             Err(LeftOut(why)) => {
+                self.go_on()?;
                 print_lines([format!("The same through containerd: left out, because {why}.")])?;
                 return Ok(());
             }
@@ -129,9 +130,7 @@ impl Show {
         print_lines([table.head()])?;
         for scene in scenes {
             let verdict = ask(self, scene)?;
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(stopped());
-            }
+            self.go_on()?;
             let asked = asked.unwrap_or(scene.verifier);
             print_lines([table.row(scene, asked, &verdict)])?;
             if !verdict.is(scene.expected) {
@@ -139,5 +138,10 @@ impl Show {
             }
         }
         Ok(())
+    }
+
+    /// What is cut short says nothing.
+    fn go_on(&self) -> Result<(), Failure> {
+        if self.stop.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
     }
 }

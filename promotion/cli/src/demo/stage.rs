@@ -111,58 +111,41 @@ impl Stage {
         let digestion = self.write_policy(DIGESTION, &listed)?;
         let annotations = self.write_policy(ANNOTATIONS, &self.annotations_policy())?;
 
-        let (host, signer) = (self.host(), "signature invalid: not made by \"release\"");
-        let scene = |title, name, digest: &Digest, verifier, policy: &Path, expected| {
-            let stored = self.registry.manifest(&format!("prod/{name}"), &digest.to_string());
-            let size = stored.context("an image is gone")?.bytes.len() as u64;
-            let (reference, digest) = (format!("{host}/prod/{name}:{TAG}"), digest.clone());
-            let policy = policy.to_owned();
-            anyhow::Ok(Scene { title, reference, digest, size, verifier, policy, expected })
-        };
         let (yes, no) = (Expected::Allowed, Expected::Refused);
-        let elsewhere = "signature is for another repository";
-        let (missing, unlisted_words) = ("annotation missing", "digest not listed");
-        let ownerless_words = "annotation \"team\" missing from the index";
-        self.scenes = vec![
-            scene("signed", "app", &signed, COSIGN, &cosign, yes)?,
-            scene(
-                "unsigned",
-                "unsigned",
-                &unsigned,
-                COSIGN,
-                &cosign,
-                no("unsigned: no signature"),
-            )?,
-            scene("signature tampered with", "tampered", &tampered, COSIGN, &cosign, no(signer))?,
-            scene("signed by another key", "other-key", &other_key, COSIGN, &cosign, no(signer))?,
-            scene(
-                "signed for another repository",
-                "copied",
-                &signed,
-                COSIGN,
-                &cosign,
-                no(elsewhere),
-            )?,
-            scene("annotation missing", "untested", &untested, COSIGN, &cosign, no(missing))?,
-            scene("digest listed", "app", &signed, DIGESTION, &digestion, yes)?,
-            scene(
-                "digest not listed",
-                "unlisted",
-                &unlisted,
-                DIGESTION,
-                &digestion,
-                no(unlisted_words),
-            )?,
-            scene("team stated", "app", &signed, ANNOTATIONS, &annotations, yes)?,
-            scene(
-                "team not stated",
-                "ownerless",
-                &ownerless,
-                ANNOTATIONS,
-                &annotations,
-                no(ownerless_words),
-            )?,
+        let by_cosign = [
+            ("signed", "app", &signed, yes),
+            ("unsigned", "unsigned", &unsigned, no("unsigned: no signature")),
+            ("signature tampered with", "tampered", &tampered, no("signature invalid")),
+            ("signed by another key", "other-key", &other_key, no("signature invalid")),
+            ("signed for another repository", "copied", &signed, no("for another repository")),
+            ("annotation missing", "untested", &untested, no("annotation missing")),
         ];
+        let by_digestion = [
+            ("digest listed", "app", &signed, yes),
+            ("digest not listed", "unlisted", &unlisted, no("digest not listed")),
+        ];
+        let by_annotations = [
+            ("team stated", "app", &signed, yes),
+            ("team not stated", "ownerless", &ownerless, no("missing from the index")),
+        ];
+        for (verifier, policy, pulls) in [
+            (COSIGN, &cosign, &by_cosign[..]),
+            (DIGESTION, &digestion, &by_digestion),
+            (ANNOTATIONS, &annotations, &by_annotations),
+        ] {
+            for (title, name, digest, expected) in pulls {
+                let stored = self.registry.manifest(&format!("prod/{name}"), &digest.to_string());
+                self.scenes.push(Scene {
+                    title,
+                    reference: format!("{}/prod/{name}:{TAG}", self.host()),
+                    digest: (*digest).clone(),
+                    size: stored.context("an image is gone")?.bytes.len() as u64,
+                    verifier,
+                    policy: policy.clone(),
+                    expected: *expected,
+                });
+            }
+        }
         Ok(())
     }
 
