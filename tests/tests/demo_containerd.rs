@@ -86,13 +86,16 @@ fn the_same_images_are_refused_for_the_same_reasons_whatever_the_umask() {
 #[test]
 fn an_odd_temporary_directory_is_used_or_passed_over() {
     let demo = Demo::new();
-    let [quoted, long, noexec] = [r#"a"b,c\ d"#, &"x".repeat(100), "noexec"].map(|name| {
+    let make = |name: &str, mode| {
         let path = demo.temporary().join(name);
         fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         path
-    });
+    };
+    let (quoted, long) = (make(r#"a"b,c\ d"#, 0o700), make(&"x".repeat(100), 0o700));
+    let (open, noexec) = (make("open", 0o777), make("noexec", 0o700));
     let run = tempfile::tempdir_in("/run").unwrap();
-    for directory in [quoted, long, run.path().to_owned()] {
+    for directory in [quoted, long, open, run.path().to_owned()] {
         let mut command = demo.command(&programs(), &[]);
         assert_pulled(&programs::run(command.env("TMPDIR", &directory)));
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);

@@ -7,11 +7,12 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{env, path};
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::process::geteuid;
 use tempfile::TempDir;
 
 /// The longest name of a socket, in bytes: `sun_path` less its end.
@@ -40,12 +41,15 @@ pub enum Unfit {
     /// The path is not text on one line, which containerd's configuration takes.
     #[error("the path is not one line of UTF-8")]
     NotText,
-    /// A socket there would have more than [`SOCKET_MAX`] bytes in its name.
+    /// The name of a socket there would have more than 107 bytes.
     #[error("the path is too long for a socket")]
     TooLong,
     /// Out of sight of a containerd that has a `/run` of its own.
     #[error("it is below /run")]
     BelowRun,
+    /// Others could put another directory in its place.
+    #[error("others may write to {}", .0.display())]
+    Open(PathBuf),
     /// The file system is mounted `noexec`.
     #[error("nothing there can be executed")]
     NoExec,
@@ -105,11 +109,23 @@ fn fit_for_containerd(place: &Path) -> Result<(), Unfit> {
     if place.starts_with("/run") {
         return Err(Unfit::BelowRun);
     }
+    for directory in place.ancestors() {
+        check_owner(directory)?;
+    }
     let flags = statvfs(place).map_err(io::Error::from)?.f_flag;
     if flags.contains(StatVfsMountFlags::NOEXEC) {
         return Err(Unfit::NoExec);
     }
     Ok(())
+}
+
+/// What is below is root's to run: nobody else may be able to exchange it. The sticky bit (as on
+/// `/tmp`) takes that power away.
+fn check_owner(directory: &Path) -> Result<(), Unfit> {
+    let found = fs::metadata(directory)?;
+    let is_ours = found.uid() == 0 || found.uid() == geteuid().as_raw();
+    let is_open = found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0;
+    if is_ours && !is_open { Ok(()) } else { Err(Unfit::Open(directory.to_owned())) }
 }
 
 #[cfg(test)]
@@ -119,7 +135,12 @@ mod tests {
     #[test]
     fn says_why_containerd_cannot_work_in_a_place() {
         let long = format!("/{}", "x".repeat(SOCKET_MAX - BELOW_MAX));
+        let open = private("civ-", |_| Ok(())).unwrap();
+        let below = open.path().join("below");
+        create(&below).unwrap();
+        fs::set_permissions(open.path(), Permissions::from_mode(0o777)).unwrap();
         for (place, words) in [
+            (below.to_str().unwrap(), "others may write to"),
             ("/run", "below /run"),
             ("/run/user/0", "below /run"),
             ("/a\nb", "not one line"),
