@@ -1,7 +1,6 @@
 //! The client: bounded, hashed, compared.
 
-use std::cell::{Cell, RefCell};
-use std::io::ErrorKind::PermissionDenied;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +26,9 @@ const BACKOFF: Duration = Duration::from_millis(250);
 /// A client for the registry of one repository.
 #[derive(Debug)]
 pub struct Client {
-    endpoint: Endpoint,
+    /// The registry, before and once it is known how it is spoken to.
+    unsettled: Endpoint,
+    settled: OnceCell<Endpoint>,
     agent: Agent,
     limits: Limits,
     deadline: Cell<Instant>,
@@ -94,7 +95,8 @@ impl Client {
                 source: ureq::Error::Other(Box::new(source)),
             })?;
         Ok(Self {
-            endpoint,
+            unsettled: endpoint,
+            settled: OnceCell::new(),
             agent,
             limits: options.limits,
             deadline: Cell::new(options.deadline),
@@ -104,6 +106,14 @@ impl Client {
             token_requests: Cell::new(0),
             counter: options.counter,
             given_up: Cell::new(false),
+        })
+    }
+
+    /// The registry. The first to ask finds out how it is spoken to.
+    fn endpoint(&self) -> &Endpoint {
+        self.settled.get_or_init(|| {
+            let left = self.deadline.get().saturating_duration_since(Instant::now());
+            self.unsettled.clone().settled(left.min(self.limits.connect))
         })
     }
 
@@ -132,7 +142,7 @@ impl Client {
                         return Err(Error::Redirects { what: query.what.to_owned(), limit });
                     }
                     url = self.redirect_target(query, &url, &response)?;
-                    at_registry = authority_of(&url) == Some(self.endpoint.authority());
+                    at_registry = authority_of(&url) == Some(self.endpoint().authority());
                 }
                 _ => return Err(self.status_error(query, response)),
             }
@@ -153,7 +163,7 @@ impl Client {
                 Ok(response) if matches!(response.status().as_u16(), 429 | 502 | 503 | 504) => {
                     retry_after(response).unwrap_or(BACKOFF)
                 }
-                Err(ureq::Error::Io(error)) if error.kind() == PermissionDenied => Duration::ZERO,
+                Err(ureq::Error::Io(error)) if is_of_our_making(error) => Duration::ZERO,
                 Err(ureq::Error::Io(_) | ureq::Error::ConnectionFailed) => BACKOFF,
                 _ => Duration::ZERO,
             };
@@ -164,11 +174,11 @@ impl Client {
                         ureq::Error::Timeout(_)
                         | ureq::Error::ConnectionFailed
                         | ureq::Error::HostNotFound => true,
-                        ureq::Error::Io(error) => error.kind() != PermissionDenied,
+                        ureq::Error::Io(error) => !is_of_our_making(error),
                         _ => false,
                     };
                     self.given_up.set(at_registry && unreachable);
-                    self.transport_error(query, source)
+                    self.transport_error(query, url, source)
                 });
             }
             retries += 1;
@@ -259,14 +269,14 @@ impl Client {
         let request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
         let response = match request.call() {
             Ok(response) => response,
-            Err(source) => return Err(self.token_transport_error(query, source)),
+            Err(source) => return Err(self.token_transport_error(query, url, source)),
         };
         let status = response.status().as_u16();
         if status != 200 {
             return Err(token_error(TokenProblem::Status(status)));
         }
         let body = read_bounded(response, self.limits.error_body)
-            .map_err(|source| self.token_transport_error(query, source))?
+            .map_err(|source| self.token_transport_error(query, url, source))?
             .ok_or_else(|| token_error(TokenProblem::TooLarge))?;
         let answer: TokenAnswer =
             serde_json::from_slice(&body).map_err(|_| token_error(TokenProblem::Malformed))?;
@@ -277,9 +287,12 @@ impl Client {
             .ok_or_else(|| token_error(TokenProblem::Malformed))
     }
 
-    fn token_transport_error(&self, query: &Query<'_>, source: ureq::Error) -> Error {
+    fn token_transport_error(&self, query: &Query<'_>, url: &str, source: ureq::Error) -> Error {
         let what = query.what.to_owned();
         match source {
+            ureq::Error::Io(error) if transport::is_within_machine(&error) => {
+                Error::ForbiddenTarget { what, target: without_secrets(url) }
+            }
             ureq::Error::Timeout(_) if self.deadline_passed() => Error::Deadline { what },
             source => Error::Token { what, problem: TokenProblem::Unreachable(source) },
         }
@@ -295,12 +308,7 @@ impl Client {
         let location = location
             .filter(|location| !location.is_empty())
             .ok_or_else(|| Error::NoLocation { what: query.what.to_owned() })?;
-        let target = if location.starts_with('/') && !location.starts_with("//") {
-            let (scheme, _) = from.split_once("://").unwrap_or_default();
-            format!("{scheme}://{}{location}", authority_of(from).unwrap_or_default())
-        } else {
-            location.to_owned()
-        };
+        let target = resolve(from, location);
         self.check_target(query, &target)?;
         Ok(target)
     }
@@ -311,7 +319,7 @@ impl Client {
         let target = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
         match target {
             Some((scheme, authority))
-                if guard::permits_url(&self.endpoint, scheme, authority.as_str()) =>
+                if guard::permits_url(self.endpoint(), scheme, authority.as_str()) =>
             {
                 Ok(())
             }
@@ -332,9 +340,17 @@ impl Client {
         Error::Status { what: query.what.to_owned(), status, code }
     }
 
-    fn transport_error(&self, query: &Query<'_>, source: ureq::Error) -> Error {
+    fn transport_error(&self, query: &Query<'_>, url: &str, source: ureq::Error) -> Error {
         let what = query.what.to_owned();
         match source {
+            ureq::Error::Io(error) if transport::is_within_machine(&error) => {
+                Error::ForbiddenTarget { what, target: without_secrets(url) }
+            }
+            ureq::Error::Io(error) if transport::is_bad_certificate(&error) => {
+                let on_loopback = self.endpoint().is_loopback();
+                Error::Certificate { what, source: error, on_loopback }
+            }
+            ureq::Error::Protocol(_) | ureq::Error::Http(_) => Error::NoHttp { what, source },
             ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
                 if !self.deadline_passed() =>
             {
@@ -408,7 +424,7 @@ fn read_answer(
     match read_bounded(response, query.limit) {
         Ok(Some(bytes)) => Ok(Answer { media_type, bytes, next }),
         Ok(None) => Err(Error::TooLarge { what: query.what.to_owned(), limit: query.limit }),
-        Err(source) => Err(client.transport_error(query, source)),
+        Err(source) => Err(client.transport_error(query, query.url, source)),
     }
 }
 
@@ -422,8 +438,34 @@ fn without_secrets(url: &str) -> String {
             let host = authority.rsplit('@').next().unwrap_or_default();
             format!("{scheme}://{host}{path}")
         }
+        None if url.is_empty() => "(nowhere)".to_owned(),
         None => url.to_owned(),
     }
+}
+
+/// The address that `location` means in an answer from `base` (RFC 3986, 5.2), where a server sees to
+/// dots in it. As Go's client does, spaces are taken for what they mean.
+fn resolve(base: &str, location: &str) -> String {
+    let location = location.replace(' ', "%20");
+    let (scheme, rest) = base.split_once("://").unwrap_or_default();
+    let (authority, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let path = base.split(['?', '#']).next().unwrap_or_default();
+    let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+    match location.as_bytes() {
+        _ if first.contains(':') => location,
+        [b'/', b'/', ..] => format!("{scheme}:{location}"),
+        [b'/', ..] => format!("{scheme}://{authority}{location}"),
+        [b'?' | b'#', ..] => format!("{path}{location}"),
+        _ => match path.rsplit_once('/') {
+            Some((directory, _)) => format!("{directory}/{location}"),
+            None => location,
+        },
+    }
+}
+
+/// Was a connection not made, or not used, for a reason that asking again does not mend?
+fn is_of_our_making(error: &std::io::Error) -> bool {
+    transport::is_within_machine(error) || transport::is_bad_certificate(error)
 }
 
 fn authority_of(url: &str) -> Option<&str> {
@@ -433,4 +475,38 @@ fn authority_of(url: &str) -> Option<&str> {
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).max(BACKOFF))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_read_as_from_where_it_came() {
+        let base = "https://r.io/v2/a/blobs/x?n=1";
+        for (location, target) in [
+            ("https://s.io/b?c#d", "https://s.io/b?c#d"),
+            ("/b", "https://r.io/b"),
+            ("//s.io/b", "https://s.io/b"),
+            ("?m=2", "https://r.io/v2/a/blobs/x?m=2"),
+            ("y", "https://r.io/v2/a/blobs/y"),
+            ("y z?a b", "https://r.io/v2/a/blobs/y%20z?a%20b"),
+            ("sha256:0", "sha256:0"),
+            ("./sha256:0", "https://r.io/v2/a/blobs/./sha256:0"),
+        ] {
+            assert_eq!(resolve(base, location), target, "{location}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_an_address_gives_no_access() {
+        for (url, said) in [
+            ("https://u:p@s.io/b?X-Amz-Signature=1", "https://s.io/b"),
+            ("https://s.io?X-Amz-Signature=1", "https://s.io"),
+            ("?X-Amz-Signature=1", "(nowhere)"),
+            ("", "(nowhere)"),
+        ] {
+            assert_eq!(without_secrets(url), said);
+        }
+    }
 }

@@ -17,6 +17,24 @@ pub enum Error {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server's certificate is not one for it, or of nobody whom the system trusts.
+    #[error(
+        "registry's certificate is not trusted, for {what}: {}{}",
+        one_line(&source.to_string(), 100),
+        if *on_loopback {
+            "; it is checked on loopback, too, where containerd does not: let the system trust its authority, or offer http"
+        } else {
+            ""
+        }
+    )]
+    Certificate {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+        /// Whether the registry is on this machine.
+        on_loopback: bool,
+    },
     /// Time ran out.
     #[error("deadline passed while asking for {what}")]
     Deadline {
@@ -47,6 +65,14 @@ pub enum Error {
     GivenUp {
         /// What would have been asked for.
         what: String,
+    },
+    /// The registry answered, and not in HTTP.
+    #[error("registry's answer for {what} is no valid HTTP: {}", one_line(&source.to_string(), 100))]
+    NoHttp {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        source: ureq::Error,
     },
     /// Too many redirects.
     #[error("limit reached: more than {limit} redirects for {what}")]

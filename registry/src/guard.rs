@@ -17,7 +17,11 @@ use crate::endpoint::split_port;
 pub fn permits_url(registry: &Endpoint, scheme: &str, authority: &str) -> bool {
     match scheme {
         "https" => !authority.contains('@'),
-        "http" => registry.is_plain_loopback() && registry.authority() == authority,
+        "http" => {
+            let without_default = |authority: &'_ str| authority.trim_end_matches(":80").to_owned();
+            registry.is_plain_loopback()
+                && without_default(registry.authority()) == without_default(authority)
+        }
         _ => false,
     }
 }
@@ -115,14 +119,17 @@ mod tests {
     #[test]
     fn tls_is_never_given_up_on_the_way() {
         let remote = endpoint("r.example/a");
-        let local = endpoint("127.0.0.1:5000/a");
+        let local = endpoint("127.0.0.1:80/a");
         assert!(permits_url(&remote, "https", "storage.example"));
         assert!(!permits_url(&remote, "http", "r.example"));
         assert!(!permits_url(&remote, "http", "127.0.0.1:5000"));
         assert!(!permits_url(&remote, "file", ""));
         assert!(!permits_url(&remote, "https", "user@r.example"));
-        assert!(permits_url(&local, "http", "127.0.0.1:5000"));
-        assert!(!permits_url(&local, "http", "127.0.0.1:5001"));
+        assert!(permits_url(&local, "http", "127.0.0.1:80"));
+        assert!(permits_url(&local, "http", "127.0.0.1"));
+        assert!(!permits_url(&local, "http", "127.0.0.1:81"));
+        // Where a port may be either, only once it is known to be spoken to without TLS.
+        assert!(!permits_url(&endpoint("127.0.0.1:5000/a"), "http", "127.0.0.1:5000"));
         assert!(!permits_url(&local, "http", "169.254.169.254"));
     }
 

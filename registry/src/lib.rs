@@ -14,14 +14,15 @@
 //! | [`transport`] | connections: TLS, time-outs, addresses that may be reached | yes |
 //! | [`roots`] | the certificate authorities of the system, read when a chain asks for them | yes |
 //! | [`challenge`] | `WWW-Authenticate`: what a registry asks for | no |
-//! | [`endpoint`] | [`Endpoint`]: where a repository's registry is | no |
+//! | [`endpoint`] | [`Endpoint`]: where a repository's registry is | on loopback |
+//! | `probe` | whether a server on loopback speaks TLS | yes |
 //! | [`link`] | where a list goes on | no |
 //! | [`guard`] | where a registry may send its clients | no |
 //! | [`authorizer`] | [`Authorizer`]: who answers challenges where somebody has logged in | no |
 //! | [`limits`] | [`Limits`]: every bound, with its reason | no |
 //! | [`error`] | [`Error`] | no |
 //!
-//! The modules without I/O are shared with the dispatcher's own client, which writes.
+//! The modules without I/O, and [`endpoint`], are shared with the dispatcher's own client, which writes.
 
 pub mod authorizer;
 pub mod challenge;
@@ -31,6 +32,7 @@ pub mod error;
 pub mod guard;
 pub mod limits;
 pub mod link;
+mod probe;
 pub mod roots;
 pub mod transport;
 

@@ -82,6 +82,22 @@ fn tls_config(authorities: Option<PathBuf>) -> Result<Arc<ClientConfig>, rustls:
     Ok(Arc::new(config))
 }
 
+/// Was a connection not made because the address is one within the machine, or of its cloud?
+pub(crate) fn is_within_machine(error: &io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<WithinMachine>()).is_some()
+}
+
+/// Was a connection given up because of the server's certificate?
+pub(crate) fn is_bad_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Why a name that a registry chose is not resolved.
+#[derive(Debug, thiserror::Error)]
+#[error("the registry sends us to an address within this machine, or of its cloud's own services")]
+struct WithinMachine;
+
 /// Resolves names, and refuses addresses within the machine for hosts other than the registry: the
 /// operator may name a registry on loopback, the registry may not name anything there. The address
 /// that is checked is the one that is connected to.
@@ -113,8 +129,7 @@ impl Resolver for GuardedResolver {
             permitted.push(*address);
         }
         if permitted.is_empty() {
-            let why = "the registry sends us to an address within this machine";
-            return Err(ureq::Error::Io(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+            return Err(ureq::Error::Io(io::Error::other(WithinMachine)));
         }
         Ok(permitted)
     }

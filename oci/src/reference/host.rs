@@ -56,9 +56,8 @@ pub(super) fn normalise(host: &str) -> Result<String, ReferenceError> {
         None | Some(HTTPS_PORT) if DOCKER_HUB_ALIASES.contains(&name.as_str()) => {
             Ok(DOCKER_HUB.to_owned())
         }
-        // Loopback is spoken to over http unless this port says otherwise, and a single label without a
-        // port would be a part of Docker Hub's path.
-        Some(HTTPS_PORT) if !is_loopback(&name) && reads_as_host(&name) => Ok(name),
+        // A single label without a port would be a part of Docker Hub's path.
+        Some(HTTPS_PORT) if reads_as_host(&name) => Ok(name),
         Some(port) => Ok(format!("{name}:{port}")),
         None => Ok(name),
     }

@@ -43,10 +43,11 @@ impl GateReaders {
         repository: &Repository,
         requests_max: u32,
     ) -> Result<civ_registry::Client, civ_registry::Error> {
+        let (_, auth) = self.client.known(repository);
         let mut options = Options::until(Instant::now() + WORK_MAX);
         options.limits.requests = requests_max;
         options.authorizer = Some(Arc::new(LoggedIn {
-            auth: self.client.auth(repository),
+            auth,
             http: self.client.http.clone(),
             runtime: self.runtime.clone(),
         }));

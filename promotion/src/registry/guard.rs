@@ -127,8 +127,8 @@ mod tests {
             ("r.example", "https://r.example:8443/x"),
             ("r.example", "https://203.0.114.1/x"),
             ("r.example", "https://10.0.0.1/x"),
-            ("127.0.0.1:5000", "http://127.0.0.1:5000/token"),
-            ("[::1]:5000", "http://[::1]:5000/token"),
+            ("127.0.0.1:80", "http://127.0.0.1:80/token"),
+            ("[::1]:80", "http://[::1]/token"),
             ("127.0.0.1:5000", "https://blobs.example/"),
         ] {
             check(&endpoint(registry), &to.parse().unwrap(), "redirect").unwrap();

@@ -19,6 +19,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use civ_oci::Repository;
 use civ_registry::Endpoint;
@@ -45,14 +46,20 @@ mod guard;
 mod http;
 mod source;
 
+/// How long a server on this machine may take to show whether it speaks TLS.
+const LOOPBACK_MAX: Duration = Duration::from_secs(2);
+
 /// Connections to registries, with the credentials for them. Cheap to clone; clones share
 /// connections and tokens.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: Http,
     credentials: Credentials,
-    registries: Arc<Mutex<HashMap<String, Arc<Auth>>>>,
+    registries: Arc<Mutex<HashMap<String, Known>>>,
 }
+
+/// How a registry is spoken to.
+type Known = (Endpoint, Arc<Auth>);
 
 impl Client {
     /// A client that has asked nothing yet.
@@ -89,16 +96,17 @@ impl Client {
     }
 
     fn at(&self, repository: &Repository, scope: Scope) -> Source {
-        let (endpoint, auth) = (Endpoint::of(repository), self.auth(repository));
+        let (endpoint, auth) = self.known(repository);
         Source::new(self.http.clone(), Peer { endpoint, auth, scope }, repository.clone())
     }
 
-    fn auth(&self, repository: &Repository) -> Arc<Auth> {
-        let (host, endpoint) = (repository.host(), Endpoint::of(repository));
+    fn known(&self, repository: &Repository) -> Known {
         let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
-        let auth = registries
-            .entry(host.to_owned())
-            .or_insert_with(|| Auth::new(host, &endpoint, &self.credentials));
-        Arc::clone(auth)
+        let known = registries.entry(repository.host().to_owned()).or_insert_with(|| {
+            let endpoint = Endpoint::of(repository).settled(LOOPBACK_MAX);
+            let auth = Auth::new(repository.host(), &endpoint, &self.credentials);
+            (endpoint, auth)
+        });
+        known.clone()
     }
 }

@@ -30,7 +30,7 @@ impl RegistryRead for Client {
         let Some(answer) = self.get(&Query {
             repository,
             what: &what,
-            url: &self.endpoint.manifest_url(repository, selector),
+            url: &self.endpoint().manifest_url(repository, selector),
             accept: Some(media_type::MANIFESTS.join(", ")),
             limit: self.limits.manifest,
             may_be_unknown: false,
@@ -52,7 +52,7 @@ impl RegistryRead for Client {
 
     fn blob(&self, repository: &Repository, digest: &Digest, limit: u64) -> Result<Vec<u8>, Error> {
         let what = format!("blob {repository}@{digest}");
-        let url = self.endpoint.blob_url(repository, digest);
+        let url = self.endpoint().blob_url(repository, digest);
         let query = Query {
             repository,
             what: &what,
@@ -77,7 +77,7 @@ impl RegistryRead for Client {
         page: Option<&NextPage>,
     ) -> Result<Option<ReferrersPage>, Error> {
         let what = format!("referrers of {repository}@{subject}");
-        let first = self.endpoint.referrers_url(repository, subject);
+        let first = self.endpoint().referrers_url(repository, subject);
         let url = match page {
             Some(page) => self.next_page(&what, &first, page.address())?,
             None => first,
@@ -104,7 +104,7 @@ impl Client {
     /// The page that `target` stands for, if it is one of the list that begins at `first`.
     fn next_page(&self, what: &str, first: &str, target: &str) -> Result<String, Error> {
         let address = match target.chars().next() {
-            Some('/') => format!("{}{target}", self.endpoint),
+            Some('/') => format!("{}{target}", self.endpoint()),
             Some('?') => format!("{first}{target}"),
             _ => target.to_owned(),
         };

@@ -33,9 +33,13 @@ const TOKEN: &str = "/token";
 const ALLOWED: (i32, &str) = (0, "signed by \"release\"");
 const UNREADABLE: (i32, &str) = (1, "signatures unreadable");
 const BROKEN: (i32, &str) = (4, "registry unreachable for");
+const NO_HTTP: (i32, &str) = (4, "is no valid HTTP: ");
 const OTHER_CONTENT: (i32, &str) = (4, "registry sent other content for blob");
 const LIMIT: (i32, &str) = (4, "limit reached: ");
 const TOO_LATE: (i32, &str) = (5, "deadline passed while asking for");
+
+/// The tag, the payload and the list of referrers, and one of them once more.
+const READS_MAX: usize = 4;
 
 /// A registry, what goes wrong with it, and how the gate must end.
 struct Case {
@@ -44,6 +48,8 @@ struct Case {
     level: &'static str,
     prepare: Box<dyn FnOnce(&Stage) + Send>,
     expected: (i32, &'static str),
+    /// The most requests, those for tokens not counted.
+    reads_max: usize,
 }
 
 impl Case {
@@ -53,7 +59,14 @@ impl Case {
         prepare: impl FnOnce(&Stage) + Send + 'static,
     ) -> Self {
         let registry = || Registry::start().unwrap();
-        Self { name: name.into(), registry, level: "strict", prepare: Box::new(prepare), expected }
+        Self {
+            name: name.into(),
+            registry,
+            level: "strict",
+            prepare: Box::new(prepare),
+            expected,
+            reads_max: READS_MAX,
+        }
     }
 
     /// One fault, at each request for `place`.
@@ -86,7 +99,7 @@ impl Case {
         let only_reads = requests.iter().all(|logged| logged.request.method == "GET");
         let good = verdict.code == code
             && verdict.reason.contains(words)
-            && reads.len() <= 32
+            && reads.len() <= self.reads_max
             && tokens.len() <= 2
             && only_reads;
         if good { Ok(()) } else { Err(format!("{verdict:?} in {:?}, {requests:#?}", outcome.wall)) }
@@ -127,13 +140,14 @@ fn a_wrong_answer_refuses_with_a_reason_of_its_own() {
     const ENDLESS: u64 = 1 << 40;
     let cut = |ending| Action::CutBody { after: 20, ending };
     let broken = |action| (action, BROKEN, BROKEN);
+    let no_http = |action| (action, NO_HTTP, NO_HTTP);
     let status = |status, reason| (Action::status(status), (4, reason), (4, reason));
     let table = [
         ("hang-up", broken(Action::Hangup)),
         ("reset", broken(Action::Reset)),
-        ("no HTTP", broken(Action::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()))),
+        ("no HTTP", no_http(Action::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()))),
         ("endless header", (Action::EndlessHead, LIMIT, LIMIT)),
-        ("10,000 header fields", broken(Action::ManyHeaders(10_000))),
+        ("10,000 header fields", no_http(Action::ManyHeaders(10_000))),
         ("endless chunks", (Action::EndlessBody(Framing::Chunked), LIMIT, LIMIT)),
         ("endless body", (Action::EndlessBody(Framing::UntilClose), LIMIT, LIMIT)),
         ("endless length", (Action::EndlessBody(Framing::Length(ENDLESS)), LIMIT, LIMIT)),
@@ -142,10 +156,10 @@ fn a_wrong_answer_refuses_with_a_reason_of_its_own() {
         ("no length", (Action::Length(Length::Absent), ALLOWED, ALLOWED)),
         ("short length", (Action::Length(Length::Short(1)), UNREADABLE, OTHER_CONTENT)),
         ("long length", broken(Action::Length(Length::Long(1)))),
-        ("negative length", broken(Action::Length(Length::Negative))),
-        ("two lengths", broken(Action::Length(Length::Twice))),
-        ("garbage length", broken(Action::Length(Length::Garbage))),
-        ("garbage chunks", broken(Action::ChunkedGarbage)),
+        ("negative length", no_http(Action::Length(Length::Negative))),
+        ("two lengths", no_http(Action::Length(Length::Twice))),
+        ("garbage length", no_http(Action::Length(Length::Garbage))),
+        ("garbage chunks", no_http(Action::ChunkedGarbage)),
         ("gzip bomb", (Action::GzipBomb { unpacked: 16 << 20 }, UNREADABLE, LIMIT)),
         (
             "other bytes, same header",
