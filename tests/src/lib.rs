@@ -6,6 +6,31 @@
 //! dies with its value, so that tests run side by side and leave the machine as it was.
 //!
 //! `tests/programs` fetches the programs; a test that cannot find one fails and says so.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`containerd`], [`docker_registry`], [`kms`], [`cosign`] | the real programs, and AWS as moto imitates it |
+//! | [`civ`], [`gate`] | ours: the command line; the verifiers, called as containerd calls them |
+//! | [`programs`], `daemon`, [`scratch`] | how programs are found, run and ended; where a test writes |
+//! | [`elsewhere`], [`http_server`] | other system directories; a server that says what a test wants |
+//! | [`image`], [`signing`], [`bundling`], [`transparency_log`] | images, and signers and attackers in each format, written out by hand |
+//! | [`stage`] | one image in a registry in this process, and the gate asked about it as executable and as library |
+//! | [`workshop`] | civ and cosign beside a registry and a KMS, and every kind of key that they share |
+//!
+//! What shows what, in `tests/tests` (`*`: needs the real programs):
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `containerd` * | what a node does with a pull: by ctr and by CRI, allowed, refused, eight at once |
+//! | `promotion` *, `interop` *, `keys` * | what civ signs, cosign verifies, and the reverse; their key files |
+//! | `doctor` *, `doctor_network` *, `containerd_config` * | what `civ doctor` finds, and reads as containerd does |
+//! | `transparency` * | log entries, as cosign and civ judge them |
+//! | `kms_on_node` *, `aws_credentials` | public keys that the node asks a KMS for, and with whose credentials |
+//! | `call`, `policy_file`, `record` | the verifiers' contract: argv, stdin, exit codes; the policy's file; the log |
+//! | `signatures`, `mutation` | the cosign verifier against an attacker who has the registry |
+//! | `annotations`, `digestion`, `explain` | the other verifiers; `civ policy explain` beside them |
+//! | `registry_faults` | registries that are down, slow, endless or lie |
+//! | `dependencies` | what must not depend on what |
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
