@@ -3,8 +3,8 @@
 //! digest, so that nothing but the signature stands between the change and the verdict.
 //!
 //! A mutant may be allowed only if the trusted key's signature over a payload that names the image is
-//! in it untouched: then the flip was in something that is not signed. Whether it is says openssl,
-//! which shares no code with the gate, about whatever the most lenient reader finds in the mutant.
+//! in it untouched: then the flip was in something that is not signed. Whether it is says aws-lc, which
+//! is not in the gate, about whatever the most lenient reader finds in the mutant.
 
 #![allow(
     clippy::expect_used,
@@ -13,10 +13,6 @@
     reason = "a test says what is wrong by failing"
 )]
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fs;
-use std::process::{Command, Stdio};
 use std::slice;
 use std::sync::LazyLock;
 
@@ -28,7 +24,6 @@ use civ_tests::bundling::{
     self, BUNDLE, IN_TOTO, SIGN, bundle_manifest, descriptor, pae, signed_bundle, statement,
 };
 use civ_tests::image;
-use civ_tests::scratch;
 use civ_tests::signing::{Key, Kind, Layer, SIGNATURE, TYPE, signature_manifest};
 use civ_tests::stage::{Stage, document};
 use serde_json::{Value, json};
@@ -128,11 +123,10 @@ fn no_mutant_of_a_signed_statement_or_of_its_signature_is_allowed() {
 #[test]
 fn a_mutant_of_a_manifest_is_allowed_only_with_payload_and_signature_intact() {
     let stage = stage();
-    let oracle = Oracle::new(&stage);
     for layer in [stage.honest(&RELEASE), stage.honest(&RELEASE).inline()] {
         let manifest = signature_manifest(slice::from_ref(&layer)).to_string();
         stage.publish(&[layer]);
-        oracle.judge(manifest.as_bytes(), found_in_signature_image, |mutant| {
+        judge(&stage, manifest.as_bytes(), found_in_signature_image, |mutant| {
             stage.publish_bytes(&stage.image, image::MANIFEST, mutant);
         });
     }
@@ -141,9 +135,9 @@ fn a_mutant_of_a_manifest_is_allowed_only_with_payload_and_signature_intact() {
 #[test]
 fn a_mutant_of_a_bundle_is_allowed_only_with_statement_and_signature_intact() {
     let stage = stage();
-    let oracle = Oracle::new(&stage);
     let bundle = signed_bundle(&RELEASE, &statement(&stage.image.digest, "{}")).to_string();
-    oracle.judge(
+    judge(
+        &stage,
         bundle.as_bytes(),
         |_, bundle| found_in_bundle(bundle),
         |mutant| {
@@ -156,7 +150,7 @@ fn a_mutant_of_a_bundle_is_allowed_only_with_statement_and_signature_intact() {
         if inline {
             manifest["layers"][0]["data"] = json!(STANDARD.encode(&bundle));
         }
-        oracle.judge(manifest.to_string().as_bytes(), found_in_bundle_manifest, |mutant| {
+        judge(&stage, manifest.to_string().as_bytes(), found_in_bundle_manifest, |mutant| {
             let mut entry = descriptor(image::MANIFEST, &mutant);
             entry["artifactType"] = json!(BUNDLE);
             stage.registry.put_manifest("team/app", None, image::MANIFEST, mutant);
@@ -165,77 +159,36 @@ fn a_mutant_of_a_bundle_is_allowed_only_with_statement_and_signature_intact() {
     }
 }
 
-/// Says whether a mutant was allowed rightly.
-struct Oracle<'a> {
-    stage: &'a Stage,
-    policy: TrustPolicy,
-    /// What openssl said about each message and signature.
-    said: RefCell<BTreeMap<Found, bool>>,
-}
-
 /// A message and the signature that should be over it.
 type Found = (Vec<u8>, Vec<u8>);
 
-impl<'a> Oracle<'a> {
-    fn new(stage: &'a Stage) -> Self {
-        Self { stage, policy: policy_of(stage, &RELEASE), said: RefCell::default() }
-    }
-
-    /// Puts every mutant of `good` in its place and compares the verdict with openssl's.
-    fn judge(
-        &self,
-        good: &[u8],
-        find: impl Fn(&Stage, &[u8]) -> Vec<Found>,
-        put: impl Fn(Vec<u8>),
-    ) {
-        put(good.to_vec());
-        assert!(is_allowed(self.stage, &self.policy), "the original");
-        assert!(self.is_genuine(find(self.stage, good)), "the original, says openssl");
-        let mut allowed = 0;
-        for (what, mutant) in mutants(good) {
-            let found = find(self.stage, &mutant);
-            let text = String::from_utf8_lossy(&mutant).into_owned();
-            put(mutant);
-            if is_allowed(self.stage, &self.policy) {
-                let genuine = self.is_genuine(found);
-                assert!(genuine, "{what}: allowed, and openssl finds no signature in {text}");
-                allowed += 1;
-            }
+/// Puts every mutant of `good` in its place and compares the verdict with aws-lc's.
+fn judge(
+    stage: &Stage,
+    good: &[u8],
+    find: impl Fn(&Stage, &[u8]) -> Vec<Found>,
+    put: impl Fn(Vec<u8>),
+) {
+    let policy = policy_of(stage, &RELEASE);
+    put(good.to_vec());
+    assert!(is_allowed(stage, &policy), "the original");
+    assert!(is_genuine(find(stage, good)), "the original, says aws-lc");
+    let mut allowed = 0;
+    for (what, mutant) in mutants(good) {
+        let found = find(stage, &mutant);
+        let text = String::from_utf8_lossy(&mutant).into_owned();
+        put(mutant);
+        if is_allowed(stage, &policy) {
+            assert!(is_genuine(found), "{what}: allowed, and aws-lc finds no signature in {text}");
+            allowed += 1;
         }
-        // Such as those of the configuration's digest, of which nothing is read.
-        assert!(allowed > 16, "only {allowed} harmless mutants: what was tested?");
     }
-
-    fn is_genuine(&self, found: Vec<Found>) -> bool {
-        let verified = |pair: Found| {
-            *self
-                .said
-                .borrow_mut()
-                .entry(pair)
-                .or_insert_with_key(|(message, signature)| openssl_verifies(message, signature))
-        };
-        found.into_iter().any(verified)
-    }
+    // Such as those of the configuration's digest, of which nothing is read.
+    assert!(allowed > 16, "only {allowed} harmless mutants: what was tested?");
 }
 
-fn openssl_verifies(message: &[u8], signature: &[u8]) -> bool {
-    let directory = scratch::directory();
-    let file = |name: &str, content: &[u8]| {
-        let path = directory.path().join(name);
-        fs::write(&path, content).unwrap();
-        path
-    };
-    Command::new("openssl")
-        .args(["dgst", "-sha256", "-verify"])
-        .arg(file("key.pem", RELEASE.public_pem().as_bytes()))
-        .arg("-signature")
-        .arg(file("signature", signature))
-        .arg(file("message", message))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("openssl is a package of every distribution")
-        .success()
+fn is_genuine(found: Vec<Found>) -> bool {
+    found.into_iter().any(|(message, signature)| RELEASE.verifies(&message, &signature))
 }
 
 fn json_of(bytes: &[u8]) -> Value {
