@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::error::{Cause, Error, Step};
 use crate::plan::{Plan, reference};
-use crate::progress::{Arrival, Progress};
-use crate::registry::{Client, Destination, RegistryError, Source, Upload};
+use crate::progress::{Arrival, Progress, Wait};
+use crate::registry::{Client, CopyError, Destination, Source, Upload};
 
 /// Copies what `plan` says is missing, `jobs` blobs at a time.
 pub async fn copy(
@@ -48,8 +48,8 @@ async fn copy_blobs(
         for descriptor in waiting.by_ref().take(jobs - running.len()) {
             let blob = BlobCopy {
                 client: client.clone(),
-                source: source.clone(),
-                target: target.clone(),
+                source: source.once(),
+                target: target.once(),
                 descriptor,
                 progress: Arc::clone(progress),
             };
@@ -57,9 +57,15 @@ async fn copy_blobs(
         }
         match running.join_next().await {
             None => return Ok(()),
-            Some(Ok(outcome)) => outcome.map_err(|(descriptor, error)| {
-                let step = Step::CopyBlob(descriptor.digest);
-                Error::new(step, plan.destination.clone(), error.into())
+            Some(Ok(outcome)) => outcome.map_err(|(blob, error)| match error {
+                CopyError::Source(error) => {
+                    let step = Step::ReadBlob(blob.digest);
+                    Error::new(step, reference(&plan.source), error.into())
+                }
+                CopyError::Target(error) => {
+                    let step = Step::WriteBlob(blob.digest);
+                    Error::new(step, plan.destination.clone(), error.into())
+                }
             })?,
             Some(Err(_)) => {
                 return Err(Error::new(Step::Prepare, plan.destination.clone(), Cause::Internal));
@@ -68,6 +74,7 @@ async fn copy_blobs(
     }
 }
 
+/// Each attempt sends each of its requests once: it is the copy that is repeated.
 struct BlobCopy {
     client: Client,
     source: Source,
@@ -77,9 +84,17 @@ struct BlobCopy {
 }
 
 impl BlobCopy {
-    async fn run(self) -> Result<(), (Descriptor, RegistryError)> {
+    async fn run(self) -> Result<(), (Descriptor, CopyError)> {
         self.progress.blob_started(&self.descriptor);
-        match self.client.retry().persist(|made| self.attempt(made)).await {
+        let again = |error: &CopyError, count| {
+            let (repository, why) = match error {
+                CopyError::Source(why) => (self.source.repository(), why),
+                CopyError::Target(why) => (self.target.repository(), why),
+            };
+            let wait = Wait { host: repository.host(), why, next: Some(count) };
+            self.progress.blob_restarted(&self.descriptor, &wait);
+        };
+        match self.client.retry().persist(|made| self.attempt(made), again).await {
             Ok(how) => {
                 self.progress.blob_done(&self.descriptor, how);
                 Ok(())
@@ -89,19 +104,18 @@ impl BlobCopy {
     }
 
     /// Copies the blob from its beginning: registries do not agree on how to go on in the middle.
-    async fn attempt(&self, made: u32) -> Result<Arrival, RegistryError> {
-        if made > 0 {
-            // It may be there, and only the answer was lost.
-            if self.target.read().has_blob(&self.descriptor).await? {
-                return Ok(Arrival::Copied);
-            }
-            self.progress.blob_restarted(&self.descriptor);
+    async fn attempt(&self, made: u32) -> Result<Arrival, CopyError> {
+        // It may be there, and only the answer was lost.
+        let look = self.target.read().has_blob(&self.descriptor);
+        if made > 0 && look.await.map_err(CopyError::Target)? {
+            return Ok(Arrival::Copied);
         }
-        let session = match self.target.start_upload(&self.descriptor.digest).await? {
+        let upload = self.target.start_upload(&self.descriptor.digest).await;
+        let session = match upload.map_err(CopyError::Target)? {
             Upload::Mounted => return Ok(Arrival::Mounted),
             Upload::Session(session) => session,
         };
-        let blob = self.source.blob(&self.descriptor).await?;
+        let blob = self.source.blob(&self.descriptor).await.map_err(CopyError::Source)?;
         let (progress, descriptor) = (Arc::clone(&self.progress), self.descriptor.clone());
         let moved = move |bytes| progress.blob_moved(&descriptor, bytes);
         self.target.finish_upload(session, blob, moved).await?;

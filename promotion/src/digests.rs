@@ -59,27 +59,29 @@ async fn children(
             for child in index.manifests {
                 if seen.insert(child.digest.clone()) {
                     children.push(child.digest.clone());
-                    nested.extend(is_index(&child).then_some(child));
+                    let index = document.digest.clone();
+                    nested.extend(is_index(&child).then_some((index, child)));
                 }
             }
         }
         if children.len() > MANIFESTS_MAX {
-            return Err(fail(Cause::TooManyManifests));
+            return Err(fail(Cause::TooManyManifests { limit: MANIFESTS_MAX }));
         }
         if nested.is_empty() {
             return Ok(children);
         }
         level = Vec::new();
-        let mut read = iter(nested).map(|child| read_child(source, child)).buffered(QUESTIONS);
+        let read = iter(nested).map(|(index, child)| read_child(source, index, child));
+        let mut read = read.buffered(QUESTIONS);
         while let Some(document) = read.try_next().await? {
             bytes += document.bytes.len();
             if bytes > MANIFESTS_BYTES_MAX {
-                return Err(fail(Cause::TooManyManifests));
+                return Err(fail(Cause::TooManyBytes { limit: MANIFESTS_BYTES_MAX }));
             }
             level.push(document);
         }
     }
-    Err(fail(Cause::TooManyManifests))
+    Err(fail(Cause::TooDeep { limit: DEPTH_MAX }))
 }
 
 fn is_index(child: &Descriptor) -> bool {

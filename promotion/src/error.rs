@@ -32,8 +32,6 @@ pub struct Error {
 pub enum Step {
     /// Comparing the destination with the source.
     Compare,
-    /// Copying a blob.
-    CopyBlob(Digest),
     /// Deleting something that is attached to an image.
     Delete,
     /// Asking what the gate says.
@@ -42,6 +40,8 @@ pub enum Step {
     List,
     /// Preparing connections.
     Prepare,
+    /// Reading a blob of the source.
+    ReadBlob(Digest),
     /// Reading a manifest of the source.
     ReadManifest,
     /// Reading the signatures that are there.
@@ -54,6 +54,8 @@ pub enum Step {
     Tag,
     /// Checking the signature as the gate will.
     Verify,
+    /// Writing a blob to the destination.
+    WriteBlob(Digest),
     /// Writing a manifest.
     WriteManifest,
     /// Writing a signature.
@@ -64,17 +66,18 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Compare => f.write_str("cannot look at the destination"),
-            Self::CopyBlob(digest) => write!(f, "cannot copy blob {digest}"),
             Self::Delete => f.write_str("cannot delete"),
             Self::List => f.write_str("cannot list what is attached"),
             Self::Judge => f.write_str("refused"),
             Self::Prepare => f.write_str("cannot begin"),
+            Self::ReadBlob(digest) => write!(f, "cannot read blob {digest}"),
             Self::ReadManifest => f.write_str("cannot read the manifest"),
             Self::ReadSignatures => f.write_str("cannot read the signatures"),
             Self::Resolve => f.write_str("cannot find the image"),
             Self::Sign => f.write_str("cannot sign"),
             Self::Tag => f.write_str("cannot set the tag"),
             Self::Verify => f.write_str("signed, and the gate would refuse it; no tag was set"),
+            Self::WriteBlob(digest) => write!(f, "cannot write blob {digest}"),
             Self::WriteManifest => f.write_str("cannot write the manifest"),
             Self::WriteSignature => f.write_str("cannot write the signature"),
         }
@@ -103,6 +106,12 @@ pub enum Cause {
     /// A task of ours did not end as it should.
     #[error("an internal task failed")]
     Internal,
+    /// An index whose child is not there.
+    #[error("the index {index} lists it, and the registry does not have it")]
+    MissingChild {
+        /// The index.
+        index: Digest,
+    },
     /// More annotations than the gate would read.
     #[error(
         "the annotations make a payload of more than {limit} bytes, which verifiers do not read"
@@ -147,9 +156,24 @@ pub enum Cause {
     /// The registry says that there is nothing to delete, and there is.
     #[error("the registry answers that there is no such tag, and goes on to serve it")]
     StillThere,
-    /// More, larger or deeper than any real image.
-    #[error("the image is made of more manifests than civ reads")]
-    TooManyManifests,
+    /// Deeper than any real image.
+    #[error("limit reached: indexes within indexes, more than {limit} levels deep")]
+    TooDeep {
+        /// The most levels.
+        limit: usize,
+    },
+    /// More than any real image.
+    #[error("limit reached: the image is made of more than {limit} manifests")]
+    TooManyManifests {
+        /// The most manifests.
+        limit: usize,
+    },
+    /// More than any real image.
+    #[error("limit reached: the image's manifests have more than {limit} bytes together")]
+    TooManyBytes {
+        /// The most bytes.
+        limit: usize,
+    },
     /// The gate would not look at one more.
     #[error("{limit} bundles refer to the image already, and verifiers look at no more")]
     TooManyReferrers {
@@ -197,6 +221,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match &*self.cause {
             Cause::Internal | Cause::Clock => Kind::Internal,
+            Cause::Signer(error) if error.is_about_service() => Kind::Registry,
             Cause::Signer(_) | Cause::Policy(_) => Kind::Key,
             Cause::Gate(error) if !matches!(**error, VerifyError::Registry(_)) => Kind::Refused,
             Cause::NoStatement(_) => Kind::Refused,
@@ -209,13 +234,36 @@ impl Error {
         }
     }
 
+    /// Whether it is the source of a copy that fails.
+    fn reads_source(&self) -> bool {
+        matches!(self.step, Step::ReadBlob(_) | Step::ReadManifest | Step::Resolve)
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match &*self.cause {
             Cause::Registry(error) if error.status() == Some(404) && self.step == Step::Resolve => {
                 Some("check the repository and the tag or digest")
             }
+            Cause::Registry(error) if error.status() == Some(404) && self.reads_source() => {
+                Some("push the image to that registry again: it has lost a part of it")
+            }
+            Cause::Registry(RegistryError::Answer { status: 403, .. }) if self.reads_source() => {
+                Some("ask for permission to pull from that repository")
+            }
             Cause::Registry(error) => error.hint(),
+            Cause::Document(DocumentError::SchemaOne | DocumentError::SchemaVersion { .. }) => {
+                Some("push the image again with a current tool")
+            }
+            Cause::MissingChild { .. } => Some(
+                "the index is incomplete: copy it there with all platforms, or promote one platform by its digest",
+            ),
+            Cause::TooDeep { .. } | Cause::TooManyManifests { .. } | Cause::TooManyBytes { .. } => {
+                Some("promote the platforms that you need by their digests")
+            }
+            Cause::TwoSizes { .. } => {
+                Some("the manifest is wrong: build the image and push it again")
+            }
             Cause::Signer(error) => error.hint(),
             Cause::ImmutableTag => {
                 Some("choose another tag; the image is there and signed, by digest")

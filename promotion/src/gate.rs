@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::error::{Cause, Error, Step};
 use crate::plan::reference;
-use crate::registry::{Client, GateReaders, is_busy};
+use crate::registry::{Client, GateReaders, Retry, SILENCES_MAX, is_busy};
 use crate::sign::{Format, Signatures};
 
 /// Why the gate does not let an image pass.
@@ -97,9 +97,9 @@ async fn check_at(
         let looked = tokio::task::spawn_blocking(look).await.map_err(|_| fail(Cause::Internal))?;
         made += 1;
         match looked {
-            Err(Cause::Gate(error)) if made < client.retry().attempts && may_pass(&error) => {
-                let pause = client.retry().delay(made, None).map_err(|error| fail(error.into()))?;
-                tokio::time::sleep(pause).await;
+            Err(Cause::Gate(error)) if made < attempts_at(&error, client.retry()) => {
+                tokio::time::sleep(client.retry().pause_after(made, None).unwrap_or_default())
+                    .await;
             }
             looked => return looked.map_err(fail),
         }
@@ -126,12 +126,13 @@ fn find_proof(
     if proof.image() == image { Ok(()) } else { Err(Cause::Internal) }
 }
 
-/// Whether the registry may do better soon. A token may have run out.
-fn may_pass(error: &GateError) -> bool {
-    let GateError::Registry(error) = error else { return false };
-    match error {
-        ReadError::Deadline { .. }
-        | ReadError::GivenUp { .. }
+/// How often to look in all, by what was the matter: the registry may do better soon. A token may have
+/// run out.
+fn attempts_at(error: &GateError, retry: &Retry) -> u32 {
+    let GateError::Registry(error) = error else { return 1 };
+    let may_pass = match error {
+        ReadError::Deadline { .. } => return retry.attempts.min(SILENCES_MAX),
+        ReadError::GivenUp { .. }
         | ReadError::Unreachable { .. }
         | ReadError::UnreachableInTime { .. }
         | ReadError::Unauthorized { status: 401, of_somebody: true, .. }
@@ -139,7 +140,8 @@ fn may_pass(error: &GateError) -> bool {
         ReadError::Status { status, .. }
         | ReadError::Token { problem: TokenProblem::Status(status), .. } => is_busy(*status),
         _ => false,
-    }
+    };
+    if may_pass { retry.attempts } else { 1 }
 }
 
 /// The time by this machine's clock.

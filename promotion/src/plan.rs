@@ -32,7 +32,7 @@ pub struct Plan {
     pub tag: TagState,
     /// The manifests and indexes, each after all that it names; the image's own is the last.
     pub manifests: Vec<PlannedManifest>,
-    /// The blobs that missing manifests name, each once, the largest first.
+    /// The blobs that the manifests name, each once, the largest first.
     pub blobs: Vec<PlannedBlob>,
     /// Layers that are not in registries but at URLs; they stay there.
     pub foreign: Vec<Descriptor>,
@@ -99,14 +99,9 @@ impl Plan {
         });
         let manifests: Vec<_> = manifests.buffered(QUESTIONS).try_collect().await?;
 
-        // A registry takes a manifest only if it has all that the manifest names.
-        let missing = manifests.iter().filter(|manifest| !manifest.present);
-        let mut needed: HashSet<&Digest> = HashSet::new();
-        for manifest in missing {
-            needed.extend(tree.blobs_of.get(&manifest.digest).into_iter().flatten());
-        }
-        let blobs = tree.blobs.values().filter(|blob| needed.contains(&blob.digest));
-        let blobs = iter(blobs.cloned()).map(|descriptor| async {
+        // A manifest that is there does not mean that its blobs are: storage is lost, and not every
+        // registry checks what it takes.
+        let blobs = iter(tree.blobs.into_values()).map(|descriptor| async {
             let present = target.read().has_blob(&descriptor).await.map_err(fail)?;
             Ok::<_, Error>(PlannedBlob { descriptor, present })
         });
@@ -140,7 +135,12 @@ impl Plan {
     /// The bytes that have to travel.
     pub fn missing_bytes(&self) -> u64 {
         let manifests = self.missing_manifests().map(|manifest| manifest.bytes.len() as u64);
-        self.missing_blobs().map(|blob| blob.size).chain(manifests).sum()
+        self.missing_blobs().map(|blob| blob.size).chain(manifests).fold(0, u64::saturating_add)
+    }
+
+    /// The bytes of blobs that have to travel.
+    pub fn missing_blob_bytes(&self) -> u64 {
+        self.missing_blobs().map(|blob| blob.size).fold(0, u64::saturating_add)
     }
 }
 
@@ -175,7 +175,6 @@ async fn tag_state(
 struct Tree {
     read: BTreeMap<Digest, PlannedManifest>,
     children_of: BTreeMap<Digest, Vec<Digest>>,
-    blobs_of: BTreeMap<Digest, Vec<Digest>>,
     blobs: BTreeMap<Digest, Descriptor>,
     foreign: BTreeMap<Digest, Descriptor>,
     bytes: usize,
@@ -186,8 +185,7 @@ impl Tree {
     async fn read(source: &Source, top: StoredManifest) -> Result<Self, Error> {
         let mut tree = Self::default();
         let top_image = source.repository().image(top.digest.clone());
-        let too_many =
-            || Error::new(Step::ReadManifest, reference(&top_image), Cause::TooManyManifests);
+        let fail = |cause| Error::new(Step::ReadManifest, reference(&top_image), cause);
         let mut seen = HashSet::from([top.digest.clone()]);
         let mut level = vec![top];
         for _ in 0..DEPTH_MAX {
@@ -197,27 +195,28 @@ impl Tree {
                 let named = tree.add(manifest);
                 let named =
                     named.map_err(|cause| Error::new(Step::ReadManifest, reference(&at), cause))?;
-                below.extend(named.into_iter().filter(|child| seen.insert(child.digest.clone())));
+                let new = named.into_iter().filter(|child| seen.insert(child.digest.clone()));
+                below.extend(new.map(|child| (at.digest.clone(), child)));
             }
             if seen.len() > MANIFESTS_MAX {
-                return Err(too_many());
+                return Err(fail(Cause::TooManyManifests { limit: MANIFESTS_MAX }));
             }
             if below.is_empty() {
                 return Ok(tree);
             }
-            let mut children =
-                iter(below).map(|child| read_child(source, child)).buffered(QUESTIONS);
+            let children = iter(below).map(|(index, child)| read_child(source, index, child));
+            let mut children = children.buffered(QUESTIONS);
             level = Vec::new();
             let mut bytes = tree.bytes;
             while let Some(child) = children.try_next().await? {
                 bytes += child.bytes.len();
                 if bytes > MANIFESTS_BYTES_MAX {
-                    return Err(too_many());
+                    return Err(fail(Cause::TooManyBytes { limit: MANIFESTS_BYTES_MAX }));
                 }
                 level.push(child);
             }
         }
-        Err(too_many())
+        Err(fail(Cause::TooDeep { limit: DEPTH_MAX }))
     }
 
     /// Takes in one document; returns the documents that it names.
@@ -228,7 +227,7 @@ impl Tree {
             Document::Index(index) => index.manifests,
             Document::Manifest(image) => {
                 let named = std::iter::once(image.config).chain(image.layers);
-                self.add_blobs(&digest, named)?;
+                self.add_blobs(named)?;
                 Vec::new()
             }
         };
@@ -249,37 +248,34 @@ impl Tree {
         out.push(manifest);
     }
 
-    fn add_blobs(
-        &mut self,
-        manifest: &Digest,
-        named: impl Iterator<Item = Descriptor>,
-    ) -> Result<(), Cause> {
-        let mut of_manifest = Vec::new();
+    fn add_blobs(&mut self, named: impl Iterator<Item = Descriptor>) -> Result<(), Cause> {
         for blob in named {
             if is_foreign(&blob) {
                 self.foreign.insert(blob.digest.clone(), blob);
                 continue;
             }
-            of_manifest.push(blob.digest.clone());
             let known = self.blobs.entry(blob.digest.clone()).or_insert_with(|| blob.clone());
             if known.size != blob.size {
                 return Err(Cause::TwoSizes { digest: blob.digest });
             }
         }
-        self.blobs_of.insert(manifest.clone(), of_manifest);
         Ok(())
     }
 }
 
-/// A document that an index names.
+/// A document that `index` names.
 pub(crate) async fn read_child(
     source: &Source,
+    index: Digest,
     child: Descriptor,
 ) -> Result<StoredManifest, Error> {
     let at = source.repository().image(child.digest.clone());
     let fail = |cause| Error::new(Step::ReadManifest, reference(&at), cause);
     let found = source.manifest(&Selector::Digest(child.digest.clone())).await;
-    let mut manifest = found.map_err(|error| fail(error.into()))?;
+    let mut manifest = found.map_err(|error| match error.status() {
+        Some(404) => fail(Cause::MissingChild { index }),
+        _ => fail(error.into()),
+    })?;
     // The index's word, which the digest covers, counts more than the registry's.
     media_type::essence(&child.media_type).clone_into(&mut manifest.media_type);
     Ok(manifest)

@@ -1,8 +1,11 @@
 //! What happens while it happens, for whoever wants to draw it.
 
+use std::fmt;
+
 use civ_oci::{Descriptor, ImageId, Reference};
 
 use crate::plan::Plan;
+use crate::registry::{Count, RegistryError};
 
 /// Hears of every step, from several tasks at once. Every method may be left as it is.
 pub trait Progress: Send + Sync + 'static {
@@ -21,9 +24,14 @@ pub trait Progress: Send + Sync + 'static {
         let _ = (blob, bytes);
     }
 
+    /// A registry keeps civ waiting: it is silent, or a request failed and is made again.
+    fn waiting(&self, wait: &Wait<'_>) {
+        let _ = wait;
+    }
+
     /// The copy of a blob failed, and begins anew.
-    fn blob_restarted(&self, blob: &Descriptor) {
-        let _ = blob;
+    fn blob_restarted(&self, blob: &Descriptor, why: &Wait<'_>) {
+        let _ = (blob, why);
     }
 
     /// A blob is at the destination.
@@ -49,6 +57,27 @@ pub trait Progress: Send + Sync + 'static {
     /// The tag names the image; `moved` is false where it did before.
     fn tagged(&self, tag: &Reference, moved: bool) {
         let _ = (tag, moved);
+    }
+}
+
+/// Why civ waits, displayed on one line without what it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait<'a> {
+    /// The registry, as host and port.
+    pub host: &'a str,
+    /// What failed, or how long the registry has been silent.
+    pub why: &'a RegistryError,
+    /// The attempt that comes next; none while the present one goes on.
+    pub next: Option<Count>,
+}
+
+impl fmt::Display for Wait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, why, next } = self;
+        match next {
+            Some(Count { attempt, of }) => write!(f, "again ({attempt} of {of}): {host}: {why}"),
+            None => write!(f, "waiting: {host}: {why}"),
+        }
     }
 }
 

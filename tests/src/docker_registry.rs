@@ -15,11 +15,28 @@ use crate::{
 /// A registry on a loopback port, with nothing in it.
 #[derive(Debug)]
 pub struct DockerRegistry {
-    _server: Daemon,
+    server: Option<Daemon>,
     address: String,
     access_log: PathBuf,
-    _directory: TempDir,
+    kind: Kind,
+    directory: TempDir,
 }
+
+/// How a registry is set up.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// What is pushed is gone when it stops.
+    InMemory,
+    /// What is pushed is still there when it starts again.
+    OnDisk,
+    /// In memory, and for [`USER`] alone.
+    ForUser,
+}
+
+/// The user whom a registry with users knows, and the password.
+pub const USER: (&str, &str) = ("user", "canary");
+/// The same, as `htpasswd -B` writes it.
+const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuRprvAQdy7TukEWRpyjPPFyNaLWFtNea\n";
 
 /// One line of the access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +54,61 @@ pub struct Request {
 impl DockerRegistry {
     /// Starts one, and returns when it answers.
     pub fn start() -> Self {
+        Self::of(Kind::InMemory)
+    }
+
+    /// Starts one that can be stopped and started again.
+    pub fn start_on_disk() -> Self {
+        Self::of(Kind::OnDisk)
+    }
+
+    /// Starts one that answers [`USER`] alone.
+    pub fn start_for_user() -> Self {
+        Self::of(Kind::ForUser)
+    }
+
+    /// Ends it, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts it again, at the same address.
+    pub fn restart(&mut self) {
+        self.kill();
+        let (server, _) = Self::serve(self.kind, &self.directory, &self.address);
+        self.server = Some(server);
+    }
+
+    fn of(kind: Kind) -> Self {
         let directory = scratch::directory();
-        let config = directory.path().join("config.yml");
+        let (server, address) = Self::serve(kind, &directory, "127.0.0.1:0");
         let access_log = directory.path().join("access.log");
-        let log = directory.path().join("registry.log");
+        Self { server: Some(server), address, access_log, kind, directory }
+    }
+
+    fn serve(kind: Kind, directory: &TempDir, address: &str) -> (Daemon, String) {
+        let path = |name| directory.path().join(name);
+        let (config, access_log, log) =
+            (path("config.yml"), path("access.log"), path("registry.log"));
+        let (users, store) = (path("htpasswd"), path("store"));
+        let storage = match kind {
+            Kind::OnDisk => format!("filesystem: {{rootdirectory: '{}'}}", store.display()),
+            Kind::InMemory | Kind::ForUser => "inmemory: {}".to_owned(),
+        };
+        let auth = match kind {
+            Kind::ForUser => {
+                format!("auth: {{htpasswd: {{realm: r, path: '{}'}}}}\n", users.display())
+            }
+            Kind::InMemory | Kind::OnDisk => String::new(),
+        };
+        fs::write(&users, HTPASSWD).expect("a file in a directory of ours");
         fs::write(
             &config,
-            "version: 0.1\n\
-             storage: {inmemory: {}, delete: {enabled: true}}\n\
-             http: {addr: '127.0.0.1:0'}\n",
+            format!(
+                "version: 0.1\n\
+                 storage: {{{storage}, delete: {{enabled: true}}}}\n\
+                 {auth}http: {{addr: '{address}'}}\n"
+            ),
         )
         .expect("a configuration in a directory of ours");
         let mut command = daemon::command(&programs::find("docker-registry"));
@@ -57,7 +120,7 @@ impl DockerRegistry {
             let (_, rest) = log.split_once("listening on ")?;
             rest.split_once(['"', ',']).map(|(address, _)| address.to_owned())
         });
-        Self { _server: server, address, access_log, _directory: directory }
+        (server, address)
     }
 
     /// `127.0.0.1:PORT`, as it stands at the start of a reference.

@@ -1,4 +1,5 @@
 """Runs a program on a terminal of its own and answers its prompts, each once it hides what is typed.
+To the answer "kill -TERM" (or another signal) nothing is typed: the program gets the signal.
 
 terminal.py ANSWER… -- PROGRAM ARGUMENT…
 
@@ -10,6 +11,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import sys
 import termios
 
@@ -40,7 +42,11 @@ while True:
         break
     # The program shows what is typed again before it shows the next prompt.
     if hides() and answered < min(len(answers), shown.count(b": ")):
-        os.write(terminal, answers[answered].encode() + b"\n")
+        answer = answers[answered]
+        if answer.startswith("kill -"):
+            os.kill(pid, signal.Signals["SIG" + answer.removeprefix("kill -")])
+        else:
+            os.write(terminal, answer.encode() + b"\n")
         answered += 1
     process, status = os.waitpid(pid, os.WNOHANG)
     ended = status if process else None

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use civ_oci::Reference;
 use civ_promotion::{Format, Formats, annotations};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::demo::Demo;
@@ -23,15 +23,26 @@ Exit codes:
   0    done; for verify: allowed
   1    no: the image is refused, the gate is not shut, there is no evidence
   2    the command line makes no sense
-  3    the policy, the key or another file cannot be used
-  4    a registry or the network failed
+  3    the policy, the key, or another file, the output included, cannot be used
+  4    a registry, AWS KMS or the network failed; the same command may succeed later
   70   a defect of civ
-  130  stopped by the user; the same command goes on from there
+  130  stopped by Ctrl-C (SIGINT); the same command goes on from there
+  129, 143  the same, by SIGHUP and by SIGTERM
   141  nobody reads the output
 
 Credentials for registries are those of the docker configuration (docker login);
 those for AWS KMS come from the environment, as for every AWS program.
 The password of an encrypted key file is that of COSIGN_PASSWORD, or else is asked for.";
+
+/// The command line as the user sees it: each verb's long help ends with the exit codes, too.
+pub(crate) fn command() -> clap::Command {
+    fn complete(command: clap::Command) -> clap::Command {
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let command = command.after_long_help(format!("{examples}\n\n{EXIT_CODES}"));
+        command.mut_subcommands(complete)
+    }
+    Cli::command().mut_subcommands(complete)
+}
 
 /// Promote, sign and verify container images.
 #[derive(Debug, Parser)]
@@ -54,7 +65,8 @@ pub(crate) enum Verb {
   civ promote ghcr.io/org/app:1.4 \\
     111111111111.dkr.ecr.eu-west-1.amazonaws.com/prod/app:1.4 \\
     --key awskms:///arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab
-  civ promote app:1.4 registry.example/prod/app:1.4 --key release.pem -a e2e-tests-passed=True")]
+  civ promote registry.example/team/app:1.4 registry.example/prod/app:1.4 \
+    --key release.pem -a e2e-tests-passed=True")]
     Promote(Promote),
 
     /// Sign an image where it is.
@@ -310,11 +322,10 @@ pub(crate) enum KeyKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -326,6 +337,6 @@ mod tests {
                 check(verb);
             }
         }
-        check(&Cli::command());
+        check(&command());
     }
 }

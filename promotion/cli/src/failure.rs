@@ -28,10 +28,14 @@ pub(crate) enum Exit {
     Registry = 4,
     /// A defect of civ's.
     Internal = 70,
-    /// Stopped by the user.
+    /// The terminal is gone: the code of a process that SIGHUP has ended, as with the next ones.
+    HungUp = 129,
+    /// Stopped by the user: SIGINT.
     Interrupted = 130,
-    /// Nobody reads the result: the code of a process that SIGPIPE has ended.
+    /// Nobody reads the result: SIGPIPE.
     Closed = 141,
+    /// Stopped by the system: SIGTERM.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {
@@ -68,7 +72,7 @@ impl Failure {
     /// With something to know beside what to do about it.
     pub(crate) fn know(mut self, fact: &str) -> Self {
         self.hint =
-            Some(self.hint.map_or_else(|| fact.to_owned(), |hint| format!("{hint}: {fact}")));
+            Some(self.hint.map_or_else(|| fact.to_owned(), |hint| format!("{hint} ({fact})")));
         self
     }
 
@@ -99,9 +103,9 @@ impl Failure {
 
 /// The program's name: bold and red where colour is welcome.
 fn name() -> &'static str {
-    let welcome =
-        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    if welcome { "\u{1b}[1;31mciv\u{1b}[0m" } else { "civ" }
+    let is_asked_for = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    if io::stderr().is_terminal() && is_asked_for { "\u{1b}[1;31mciv\u{1b}[0m" } else { "civ" }
 }
 
 impl From<Error> for Failure {
@@ -118,14 +122,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// stdout is gone, or full.
+/// stdout is gone, or full. What the result is of has been done by then.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::Closed,
             _ => Exit::Key,
         };
-        Self::new(exit, format_args!("cannot write the result: {error}"))
+        Self::new(exit, format_args!("done, but the result cannot be written to stdout: {error}"))
+            .hint("give it room")
     }
 }
 
@@ -137,14 +142,24 @@ pub(crate) fn of_command_line(error: &clap::Error) -> ExitCode {
         return exit.into();
     }
     let text = error.to_string();
-    let paragraph = text.trim_start_matches("error:").split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = paragraph.split_whitespace().collect();
-    Failure::usage(words.join(" ")).hint("see --help").report()
+    let paragraphs = text.trim_start_matches("error:").split("\n\n");
+    // "Did you mean" is a paragraph of its own.
+    let said = paragraphs.take_while(|text| {
+        !text.starts_with("Usage:") && !text.trim_start().starts_with("For more information")
+    });
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said: Vec<String> = said.map(one_line).collect();
+    Failure::usage(said.join("; ")).hint("see --help").report()
 }
 
 /// A key that cannot be opened.
 pub(crate) fn of_key(key: &str, error: &SignerError) -> Failure {
-    let failure = Failure::new(Exit::Key, format_args!("cannot use the key {key}: {error}"));
+    let exit = if error.is_about_service() { Exit::Registry } else { Exit::Key };
+    let failure = match error {
+        // It names the file itself.
+        SignerError::Read { .. } => Failure::new(exit, format_args!("the key {error}")),
+        _ => Failure::new(exit, format_args!("cannot use the key {key}: {error}")),
+    };
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -167,6 +182,7 @@ mod tests {
     fn exit_codes_are_the_documented_ones() {
         let codes = [Exit::Success, Exit::Refused, Exit::Usage, Exit::Key, Exit::Registry];
         assert_eq!(codes.map(|exit| exit as u8), [0, 1, 2, 3, 4]);
-        assert_eq!([Exit::Internal as u8, Exit::Interrupted as u8], [70, 130]);
+        let codes = [Exit::Internal, Exit::HungUp, Exit::Interrupted, Exit::Terminated];
+        assert_eq!(codes.map(|exit| exit as u8), [70, 129, 130, 143]);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 mod args;
 mod demo;
@@ -14,11 +14,13 @@ mod draw;
 mod failure;
 mod output;
 mod password;
+mod stop;
 mod verb;
 
 fn main() -> ExitCode {
     failure::report_panics();
-    let cli = match args::Cli::try_parse() {
+    let parsed = args::command().try_get_matches();
+    let cli = match parsed.and_then(|matches| args::Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return failure::of_command_line(&error),
     };

@@ -1,10 +1,13 @@
 //! Passwords of key files: from `COSIGN_PASSWORD`, as cosign takes them, or from the terminal.
 
-use std::io::{self, IsTerminal as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use civ_promotion::signer::{Password, PasswordError, PasswordSource};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::failure::{Exit, Failure};
 
@@ -54,7 +57,43 @@ fn ask(prompt: &str) -> Result<Password, PasswordError> {
     if !io::stdin().is_terminal() {
         return Err(PasswordError::Unknown);
     }
-    let typed = rpassword::prompt_password(prompt)
-        .map_err(|error| PasswordError::Terminal { kind: error.kind() })?;
+    *asking() = Asked::now();
+    let typed = rpassword::prompt_password(prompt);
+    // Interrupted, the process is about to be stopped.
+    if !matches!(&typed, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+        *asking() = None;
+    }
+    let typed = typed.map_err(|error| PasswordError::Terminal { kind: error.kind() })?;
     Ok(typed.into())
+}
+
+/// A terminal on which a password is asked for.
+struct Asked {
+    terminal: File,
+    /// How it was before, with echo.
+    before: Termios,
+}
+
+impl Asked {
+    fn now() -> Option<Self> {
+        let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+        let before = tcgetattr(&terminal).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
+
+fn asking() -> MutexGuard<'static, Option<Asked>> {
+    ASKED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives the terminal its echo back, if a password is being asked for there: the thread that does so
+/// ends with the process. True if that was so.
+pub(crate) fn stop_asking() -> bool {
+    let Some(Asked { mut terminal, before }) = asking().take() else { return false };
+    // A terminal that is gone needs no echo.
+    let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+    let _ = writeln!(terminal);
+    true
 }

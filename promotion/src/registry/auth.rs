@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -17,8 +18,9 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::credentials::{Credential, Credentials};
-use super::error::{Diagnostic, ERROR_BODY_MAX, is_busy};
+use super::error::{Diagnostic, ERROR_BODY_MAX};
 use super::http::{self, Http};
+use super::retry::Attempts;
 use super::{RegistryError, guard};
 
 /// The lifetime of a token that states none, as the token specification has it.
@@ -63,6 +65,8 @@ pub(super) struct Auth {
     scheme: Mutex<Scheme>,
     /// Held while a token is fetched, so that eight uploads ask for one token.
     tokens: Mutex<HashMap<TokenKey, Token>>,
+    /// It answered something, so that is where it is.
+    answered: AtomicBool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +108,23 @@ impl Auth {
             credential: OnceCell::new(),
             scheme: Mutex::new(Scheme::Unknown),
             tokens: Mutex::new(HashMap::new()),
+            answered: AtomicBool::new(false),
         })
+    }
+
+    /// The registry as references name it.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Notes that the registry answered.
+    pub(super) fn note_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it ever did.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// The `Authorization` header for a request within `scope`, as far as the registry asked for
@@ -204,20 +224,19 @@ impl Auth {
         }
         let request = token_request(key, credential)?;
         let client = http.to(&self.endpoint, &key.realm)?;
-        let mut attempt = 0;
+        let mut attempts = Attempts::of(&http.retry);
         loop {
             let Some(copy) = request.try_clone() else { return Err(RegistryError::BadToken) };
-            let outcome = http::execute(client, copy).await;
-            let busy = match &outcome {
-                Ok(response) => is_busy(response.status().as_u16()),
-                Err(error) => error.is_transient(),
+            let outcome = http.execute(client, copy).await;
+            let busy = outcome.as_ref().ok().and_then(http::busy);
+            let pause = match (&busy, &outcome) {
+                (Some(error), _) | (None, Err(error)) => attempts.after(error),
+                (None, Ok(_)) => None,
             };
-            attempt += 1;
-            if !busy || attempt >= http.retry.attempts {
+            let Some(pause) = pause else {
                 return self.read(outcome?, key, credential.is_some()).await;
-            }
-            let asked = outcome.as_ref().ok().and_then(http::retry_after);
-            tokio::time::sleep(http.retry.delay(attempt, asked)?).await;
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -393,7 +412,7 @@ mod tests {
         let auth = Auth::new("r.example", &endpoint, &credentials);
         let challenge = Challenge::parse(r#"Bearer realm="https://evil.test/token""#);
         auth.learn(challenge, None).await.unwrap();
-        let http = Http::new(http::Retry::default()).unwrap();
+        let http = Http::new(crate::Retry::default()).unwrap();
         let asked = auth.authorization(&http, &Scope::pull("a")).await;
         assert!(matches!(asked, Err(RegistryError::WrongPlace { what: "realm", .. })), "{asked:?}");
     }

@@ -1,6 +1,7 @@
 //! A blob in flight from one registry to another: counted, hashed, and never finished unless it is
 //! the one asked for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use civ_oci::digest::Hasher;
 use futures_util::stream::{Stream, TryStreamExt as _, try_unfold};
 
 use super::error::{check_digest, check_length};
-use super::{RegistryError, http};
+use super::http::{self, Http};
+use super::{RegistryError, guard};
 
 /// A blob as it comes from a registry.
 #[derive(Debug)]
@@ -17,20 +19,30 @@ pub(crate) struct Blob {
     pub(super) response: reqwest::Response,
     pub(super) digest: Digest,
     pub(super) size: u64,
+    pub(super) http: Http,
 }
 
-/// Why the stream broke off: reqwest only says that it did.
+/// Why the stream broke off: reqwest only says that it did. And whether it is the stream that
+/// everything waits for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failure(Arc<Mutex<Option<RegistryError>>>);
+pub(super) struct Failure {
+    error: Arc<Mutex<Option<RegistryError>>>,
+    reading: Arc<AtomicBool>,
+}
 
 impl Failure {
     /// The reason, if the stream was what broke.
     pub(super) fn take(&self) -> Option<RegistryError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the source owes a piece.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::Relaxed)
     }
 
     fn set(&self, error: RegistryError) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
@@ -49,18 +61,23 @@ impl Blob {
     ) -> impl Stream<Item = Result<Bytes, BrokeOff>> + Send + 'static {
         let state = Flow {
             hasher: Some(Hasher::new(self.digest.algorithm())),
+            host: guard::authority(self.response.url()),
+            http: self.http,
             response: self.response,
             digest: self.digest,
             size: self.size,
             seen: 0,
             held: None,
         };
-        try_unfold((state, moved), |(mut flow, moved)| async move {
+        let reading = Arc::clone(&failure.reading);
+        try_unfold((state, moved, reading), |(mut flow, moved, reading)| async move {
+            reading.store(true, Ordering::Relaxed);
             let piece = flow.next().await?;
+            reading.store(false, Ordering::Relaxed);
             if let Some(piece) = &piece {
                 moved(piece.len() as u64);
             }
-            Ok(piece.map(|piece| (piece, (flow, moved))))
+            Ok(piece.map(|piece| (piece, (flow, moved, reading))))
         })
         .map_err(move |error| {
             failure.set(error);
@@ -70,6 +87,8 @@ impl Blob {
 }
 
 struct Flow {
+    http: Http,
+    host: String,
     response: reqwest::Response,
     digest: Digest,
     size: u64,
@@ -82,7 +101,7 @@ struct Flow {
 impl Flow {
     async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         let Some(mut hasher) = self.hasher.take() else { return Ok(None) };
-        while let Some(piece) = receive(&mut self.response).await? {
+        while let Some(piece) = self.receive().await? {
             hasher.update(&piece);
             self.seen += piece.len() as u64;
             if self.seen > self.size {
@@ -97,12 +116,10 @@ impl Flow {
         check_digest(&self.digest, hasher.finish())?;
         Ok(self.held.take())
     }
-}
 
-async fn receive(response: &mut reqwest::Response) -> Result<Option<Bytes>, RegistryError> {
-    match tokio::time::timeout(http::SILENCE_MAX, response.chunk()).await {
-        Ok(outcome) => outcome.map_err(http::connection),
-        Err(_) => Err(RegistryError::Stalled { after: http::SILENCE_MAX }),
+    async fn receive(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let piece = self.response.chunk();
+        self.http.hear(&self.host, piece).await?.map_err(http::connection)
     }
 }
 
@@ -113,7 +130,8 @@ mod tests {
     // A response made of a body without a registry.
     fn blob(body: &'static [u8], of: &[u8]) -> Blob {
         let response = reqwest::Response::from(http_response(body));
-        Blob { response, digest: Digest::sha256(of), size: of.len() as u64 }
+        let http = Http::new(crate::Retry::default()).unwrap();
+        Blob { response, digest: Digest::sha256(of), size: of.len() as u64, http }
     }
 
     fn http_response(body: &'static [u8]) -> ::http::Response<reqwest::Body> {

@@ -110,19 +110,39 @@ fn find_in_config(path: &Path, host: &str) -> Result<Option<Credential>, Credent
                 let said = Some(one_line(said.trim(), 200));
                 return Err(CredentialsError::Helper { host: host.to_owned(), said });
             }
-            Err(
-                CredentialRetrievalError::HelperCommunicationError
-                | CredentialRetrievalError::MalformedHelperResponse,
-            ) => return Err(CredentialsError::Helper { host: host.to_owned(), said: None }),
-            Err(_) => {
-                return Err(CredentialsError::Malformed {
-                    path: path.to_owned(),
-                    host: host.to_owned(),
-                });
+            Err(CredentialRetrievalError::HelperCommunicationError) => {
+                let name = helper(path, &key).unwrap_or_default();
+                return Err(CredentialsError::NoHelper { name, host: host.to_owned() });
             }
+            Err(CredentialRetrievalError::MalformedHelperResponse) => {
+                return Err(CredentialsError::Helper { host: host.to_owned(), said: None });
+            }
+            Err(_) => return Err(malformed(path, host)),
         }
     }
     Ok(None)
+}
+
+/// The name of the helper that the configuration has for `key`.
+fn helper(path: &Path, key: &str) -> Option<String> {
+    let config = read_json(path).ok()?;
+    let of_key = config.get("credHelpers").and_then(|helpers| helpers.get(key));
+    let name = of_key.or_else(|| config.get("credsStore"))?.as_str()?;
+    Some(format!("docker-credential-{}", one_line(name, 64)))
+}
+
+/// What is wrong with the configuration.
+fn malformed(path: &Path, host: &str) -> CredentialsError {
+    let (path, host) = (path.to_owned(), host.to_owned());
+    match read_json(&path) {
+        Err(source) => CredentialsError::NotJson { path, source },
+        Ok(_) => CredentialsError::Malformed { path, host },
+    }
+}
+
+fn read_json(path: &Path) -> Result<serde_json::Value, serde_json::Error> {
+    let file = File::open(path).map_err(serde_json::Error::io)?;
+    serde_json::from_reader(BufReader::new(file))
 }
 
 /// Why credentials cannot be had.
@@ -151,6 +171,22 @@ pub enum CredentialsError {
         /// The registry.
         host: String,
     },
+    /// There is no such credential helper.
+    #[error("the credential helper for {host} cannot be run: {name}")]
+    NoHelper {
+        /// The program.
+        name: String,
+        /// The registry.
+        host: String,
+    },
+    /// The file is not JSON.
+    #[error("{} is not JSON: {source}", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Where it is not.
+        source: serde_json::Error,
+    },
     /// The file cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
     Unreadable {
@@ -159,6 +195,23 @@ pub enum CredentialsError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl CredentialsError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Helper { .. } | Self::HelperTimeout { .. } => {
+                "run docker login again, or the helper by hand to see what it lacks"
+            }
+            Self::NoHelper { .. } => {
+                "install it into PATH, or take it out of the docker config.json and log in again"
+            }
+            Self::Malformed { .. } => "log in to the registry again (docker login)",
+            Self::NotJson { .. } => "mend the file, or remove it and log in again (docker login)",
+            Self::Unreadable { .. } => "make it readable, or name another by DOCKER_CONFIG",
+        })
+    }
 }
 
 #[cfg(test)]
@@ -198,13 +251,20 @@ mod tests {
     #[test]
     fn no_file_is_no_credentials_and_a_broken_one_is_an_error() {
         assert_eq!(find_in_config(Path::new("/nonexistent/x"), "r.example").unwrap(), None);
-        let (_keep, path) = config("{");
-        assert!(matches!(
-            find_in_config(&path, "r.example"),
-            Err(CredentialsError::Malformed { .. })
-        ));
-        let (_keep, path) = config(r#"{"credHelpers":{"r.example":"no-such-helper-exists"}}"#);
-        assert!(matches!(find_in_config(&path, "r.example"), Err(CredentialsError::Helper { .. })));
+        for (text, words) in [
+            ("{", "is not JSON: EOF while parsing"),
+            (
+                r#"{"credHelpers":{"r.example":"no-such-helper-exists"}}"#,
+                "r.example cannot be run: docker-credential-no-such-helper-exists",
+            ),
+            (r#"{"credsStore":"nor-this"}"#, "cannot be run: docker-credential-nor-this"),
+            (r#"{"auths":{"r.example":{"auth":"*"}}}"#, "no readable credentials for r.example"),
+        ] {
+            let (_keep, path) = config(text);
+            let error = find_in_config(&path, "r.example").unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+            assert!(error.hint().is_some(), "{error}");
+        }
     }
 
     #[test]

@@ -14,15 +14,23 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 
 use super::body::{Blob, Failure};
-use super::http::{self, Call, SILENCE_MAX};
+use super::http::{self, Call, Http};
 use super::source::Source;
 use super::{RegistryError, Retry, guard};
+use crate::progress::Wait;
 
 /// What a registry that lists referrers answers a manifest with a subject with.
 const SUBJECT: &str = "oci-subject";
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// The longest that a registry may take to store a blob once it has all of it.
-const FINISH_MAX: Duration = Duration::from_mins(5);
+
+/// Why a blob did not get from one registry to another.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    /// It could not be read.
+    Source(RegistryError),
+    /// It could not be written.
+    Target(RegistryError),
+}
 
 /// A repository to read and write.
 #[derive(Clone, Debug)]
@@ -47,6 +55,11 @@ pub(crate) struct Session(Url);
 impl Destination {
     pub(super) fn new(read: Source, mounted: Option<Repository>) -> Self {
         Self { read, mounted }
+    }
+
+    /// The same, with one attempt at everything.
+    pub(crate) fn once(&self) -> Self {
+        Self { read: self.read.once(), mounted: self.mounted.clone() }
     }
 
     /// The repository written.
@@ -92,7 +105,7 @@ impl Destination {
         session: Session,
         blob: Blob,
         moved: impl Fn(u64) + Send + 'static,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), CopyError> {
         let (size, failure, count) = (blob.size, Failure::default(), Arc::new(AtomicU64::new(0)));
         let mut request = Request::new(Method::PUT, session.with_digest(&blob.digest));
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(size));
@@ -104,12 +117,14 @@ impl Destination {
         });
         *request.body_mut() = Some(reqwest::Body::wrap_stream(stream));
         let upload = self.read.http.send_once(&self.read.peer, request);
-        let outcome = watch(upload, &count, size).await;
+        let is_reading = || failure.is_reading();
+        let outcome = self.watch(upload, &count, size, is_reading).await;
         // The source's failure is the cause of ours.
-        match failure.take() {
-            Some(error) => Err(error),
-            None => http::expect(outcome?, &[201]).await.map(|_| ()),
+        if let Some(error) = failure.take() {
+            return Err(CopyError::Source(error));
         }
+        let answer = http::expect(outcome.map_err(CopyError::Target)?, &[201]).await;
+        answer.map(drop).map_err(CopyError::Target)
     }
 
     /// Writes a small blob, unless it is there already.
@@ -118,7 +133,9 @@ impl Destination {
         descriptor: &Descriptor,
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
-        self.read.http.retry.persist(|_| self.push_blob_once(descriptor, bytes)).await
+        let once = self.once();
+        let attempt = |_| once.push_blob_once(descriptor, bytes);
+        self.retry().persist(attempt, |_: &RegistryError, _| {}).await
     }
 
     /// The answer to an upload can be lost, and its session is gone then: each attempt looks first.
@@ -137,7 +154,8 @@ impl Destination {
         request.headers_mut().insert(CONTENT_TYPE, OCTETS);
         *request.body_mut() = Some(bytes.to_vec().into());
         let upload = self.read.http.send_once(&self.read.peer, request);
-        let response = watch(upload, &AtomicU64::new(descriptor.size), descriptor.size).await?;
+        let sent = AtomicU64::new(descriptor.size);
+        let response = self.watch(upload, &sent, descriptor.size, || false).await?;
         http::expect(response, &[201]).await.map(|_| ())
     }
 
@@ -187,6 +205,45 @@ impl Destination {
         let response = http::expect(response, &[200, 202, 204, 404]).await?;
         Ok(response.status().as_u16() != 404)
     }
+
+    /// Waits for `upload` as long as its bytes move, and then for the registry to store them. Where
+    /// it waits for the source, that has a limit of its own.
+    async fn watch(
+        &self,
+        upload: impl Future<Output = Result<Response, RegistryError>>,
+        count: &AtomicU64,
+        size: u64,
+        is_reading: impl Fn() -> bool,
+    ) -> Result<Response, RegistryError> {
+        let Http { retry, listener, .. } = &self.read.http;
+        let step = retry.silence_max;
+        let mut upload = std::pin::pin!(upload);
+        let (mut before, mut silent) = (0, Duration::ZERO);
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(step, &mut upload).await {
+                return outcome;
+            }
+            let now = count.load(Ordering::Relaxed);
+            let moves = now != before || is_reading();
+            silent = if moves { Duration::ZERO } else { silent + step };
+            before = now;
+            let why = RegistryError::Stalled { after: silent };
+            if silent >= if now == size { retry.storing_max } else { step } {
+                return Err(why);
+            }
+            if silent > Duration::ZERO {
+                let host = self.repository().host();
+                listener.0.waiting(&Wait { host, why: &why, next: None });
+            }
+        }
+    }
+}
+
+impl AsRef<RegistryError> for CopyError {
+    fn as_ref(&self) -> &RegistryError {
+        let (Self::Source(error) | Self::Target(error)) = self;
+        error
+    }
 }
 
 impl Session {
@@ -194,27 +251,5 @@ impl Session {
         let mut url = self.0.clone();
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
         url
-    }
-}
-
-/// Waits for `upload` as long as its bytes move.
-async fn watch(
-    upload: impl Future<Output = Result<Response, RegistryError>>,
-    count: &AtomicU64,
-    size: u64,
-) -> Result<Response, RegistryError> {
-    let mut upload = std::pin::pin!(upload);
-    let (mut before, mut silent) = (0, Duration::ZERO);
-    loop {
-        if let Ok(outcome) = tokio::time::timeout(SILENCE_MAX, &mut upload).await {
-            return outcome;
-        }
-        let now = count.load(Ordering::Relaxed);
-        silent = if now == before { silent + SILENCE_MAX } else { Duration::ZERO };
-        before = now;
-        let patience = if now == size { FINISH_MAX } else { SILENCE_MAX };
-        if silent >= patience {
-            return Err(RegistryError::Stalled { after: silent });
-        }
     }
 }

@@ -48,6 +48,19 @@ pub enum RegistryError {
         /// The token service's host.
         realm: String,
     },
+    /// The registry asks to be asked again later.
+    #[error(
+        "the registry answers {status}{diagnostic}, and asks to come back in {} s",
+        after.as_secs()
+    )]
+    Busy {
+        /// The HTTP status.
+        status: u16,
+        /// How long it asks to wait.
+        after: Duration,
+        /// What the registry says about it.
+        diagnostic: Diagnostic,
+    },
     /// The connection could not be made, or broke.
     #[error("no connection: {}", one_line(&root_cause(.0), MESSAGE_MAX))]
     Connection(#[source] reqwest::Error),
@@ -57,6 +70,14 @@ pub enum RegistryError {
     /// The registry has something there, but it is no manifest.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// A name that the registry gave leads to this machine alone.
+    #[error(
+        "the registry leads to {host}, which is refused: the name leads to no address outside this machine"
+    )]
+    LeadsHere {
+        /// The name.
+        host: String,
+    },
     /// The registry's name makes no address.
     #[error("{host} is no address of a registry")]
     NoAddress {
@@ -75,23 +96,29 @@ pub enum RegistryError {
         /// The header.
         header: &'static str,
     },
-    /// The registry asks to wait longer than civ is willing to.
-    #[error("the registry asks to come back in {} s", after.as_secs())]
-    RateLimited {
-        /// How long it asks to wait.
-        after: Duration,
-    },
     /// A stream stopped moving.
     #[error("nothing moved for {} s", after.as_secs())]
     Stalled {
         /// How long civ waited.
         after: Duration,
     },
-    /// More bytes than the descriptor, or a limit, allows.
+    /// More bytes than the descriptor states.
     #[error("content is longer than {limit} bytes")]
     TooLarge {
+        /// The length stated.
+        limit: u64,
+    },
+    /// More bytes than civ reads of such a thing.
+    #[error("limit reached: the answer is longer than {limit} bytes, and civ reads no more")]
+    TooLong {
         /// The limit.
         limit: u64,
+    },
+    /// It takes too long, all attempts and pauses together.
+    #[error("no complete answer within {} s", limit.as_secs())]
+    TooSlow {
+        /// The most time that there is.
+        limit: Duration,
     },
     /// Redirects without end.
     #[error("more than {limit} redirects")]
@@ -116,6 +143,14 @@ pub enum RegistryError {
         /// The registry.
         host: String,
     },
+    /// The registry has another length of it than the manifest.
+    #[error("the registry has {actual} bytes of it, and the manifest says {stated}")]
+    WrongLength {
+        /// What the manifest says.
+        stated: u64,
+        /// What the registry says.
+        actual: u64,
+    },
     /// The registry points to a place that civ does not go to.
     #[error("the registry's {what} leads to {to}, which is refused: {why}")]
     WrongPlace {
@@ -128,21 +163,40 @@ pub enum RegistryError {
     },
 }
 
+impl AsRef<Self> for RegistryError {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl RegistryError {
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Answer { status, .. } => is_busy(*status),
             Self::Connection(error) => !error.is_builder(),
-            Self::RateLimited { .. } | Self::Stalled { .. } | Self::Truncated { .. } => true,
+            Self::Busy { .. }
+            | Self::Stalled { .. }
+            | Self::TooSlow { .. }
+            | Self::Truncated { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether civ waited, and nothing came.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Stalled { .. } | Self::TooSlow { .. })
+    }
+
+    /// Whether there was nobody to ask.
+    pub(super) fn is_nobody_there(&self) -> bool {
+        matches!(self, Self::Connection(error) if error.is_connect())
     }
 
     /// How long the registry asks to wait.
     pub(crate) fn asked(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { after } => Some(*after),
+            Self::Busy { after, .. } => Some(*after),
             _ => None,
         }
     }
@@ -150,7 +204,9 @@ impl RegistryError {
     /// The registry's error code, such as `TAG_INVALID`.
     pub fn code(&self) -> Option<&str> {
         match self {
-            Self::Answer { diagnostic, .. } => diagnostic.code.as_deref(),
+            Self::Answer { diagnostic, .. } | Self::Busy { diagnostic, .. } => {
+                diagnostic.code.as_deref()
+            }
             _ => None,
         }
     }
@@ -158,7 +214,9 @@ impl RegistryError {
     /// The HTTP status of the registry's answer.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Answer { status, .. } | Self::BadCredentials { status, .. } => Some(*status),
+            Self::Answer { status, .. }
+            | Self::BadCredentials { status, .. }
+            | Self::Busy { status, .. } => Some(*status),
             Self::Unauthorized => Some(401),
             _ => None,
         }
@@ -175,16 +233,46 @@ impl RegistryError {
             Self::Answer { status: 403, .. } => {
                 "ask for permission to do this in the repository (push needs pull as well)"
             }
+            Self::Answer { diagnostic, .. }
+                if diagnostic.code.as_deref() == Some("MANIFEST_BLOB_UNKNOWN") =>
+            {
+                "the registry said that it has all of it: have its storage mended, or use another \
+                 repository"
+            }
+            Self::Answer { status: 413 | 507, .. } => {
+                "make room: raise the registry's quota or limit (or that of the proxy before it)"
+            }
+            Self::Answer { status: 300..=399, .. } => {
+                "name the registry by the address that it redirects to"
+            }
             Self::Answer { status: 401, .. } | Self::Unauthorized | Self::NoCredentials { .. } => {
                 "log in to the registry (docker login), with permission for this repository"
             }
             Self::BadCredentials { .. } => "log in to the registry again (docker login)",
             Self::Answer { status, .. } if is_busy(*status) => "run the same command again later",
-            Self::RateLimited { .. } => "run the same command again then",
+            Self::Busy { .. } => "run the same command again then",
+            Self::BadTokenAnswer { .. } | Self::NoHeader { .. } | Self::UnknownScheme { .. } => {
+                "check that a registry answers there, and not a proxy or another service"
+            }
+            Self::Credentials(error) => return error.hint(),
+            Self::Document(DocumentError::SchemaOne | DocumentError::SchemaVersion { .. }) => {
+                "push the image again with a current tool"
+            }
+            Self::LeadsHere { .. } => {
+                "let that name lead to its public address, or to the proxy that civ is to use"
+            }
+            Self::TooLong { .. } => "verifiers read no more either: make it smaller",
+            Self::WrongLength { .. } => "the manifest is wrong: build the image and push it again",
+            Self::WrongPlace { what: "Location", .. } => {
+                "set the registry's public URL (behind a proxy: X-Forwarded-Proto and -Host)"
+            }
+            Self::WrongPlace { .. } => {
+                "have the registry name an https address outside this machine"
+            }
             Self::BadContent(_) | Self::Truncated { .. } | Self::TooLarge { .. } => {
                 "the registry's copy is damaged: push the image to it again"
             }
-            Self::Connection(_) | Self::Stalled { .. } => {
+            Self::Connection(_) | Self::Stalled { .. } | Self::TooSlow { .. } => {
                 "check the registry's name and the network, then run the same command again"
             }
             _ => return None,

@@ -1,9 +1,11 @@
 //! Where a registry may send civ: the gate's rules ([`civ_registry::guard`]), applied to this
 //! client's redirects, realms and upload locations, and to the addresses that names lead to.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use civ_oci::text::one_line;
 use civ_registry::{Endpoint, guard};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -59,31 +61,83 @@ fn objection(registry: &Endpoint, to: &Url) -> Option<&'static str> {
 }
 
 fn place(url: &Url) -> String {
-    let authority = civ_oci::text::one_line(&authority(url), 100);
+    let authority = one_line(&authority(url), 100);
     format!("{}://{authority}", url.scheme())
 }
 
 /// Resolves the names of redirect targets, leaving out addresses that only this machine can mean.
+/// The proxies that the user chose may be anywhere.
 #[derive(Debug)]
-struct ElsewhereOnly;
+struct ElsewhereOnly {
+    proxies: Proxies,
+}
 
 impl Resolve for ElsewhereOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let is_proxy = self.proxies.has(name.as_str());
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let elsewhere: Vec<SocketAddr> =
-                found.filter(|address| guard::permits_address(address.ip())).collect();
+                found.filter(|found| is_proxy || guard::permits_address(found.ip())).collect();
             if elsewhere.is_empty() {
-                return Err(Box::from("the name leads to no address outside this machine"));
+                return Err(Box::from(LeadsHere { host: one_line(name.as_str(), 100) }));
             }
             Ok(Box::new(elsewhere.into_iter()) as Addrs)
         })
     }
 }
 
+/// A name without an address outside this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} leads to no address outside this machine")]
+struct LeadsHere {
+    host: String,
+}
+
+/// The name that was refused for where it leads, if that is why a connection could not be made.
+pub(super) fn leads_here(error: &reqwest::Error) -> Option<String> {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(LeadsHere { host }) = error.downcast_ref() {
+            return Some(host.clone());
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// The resolver for places that a registry names.
-pub(super) fn elsewhere_only() -> Arc<impl Resolve> {
-    Arc::new(ElsewhereOnly)
+pub(super) fn elsewhere_only(proxies: Proxies) -> Arc<impl Resolve> {
+    Arc::new(ElsewhereOnly { proxies })
+}
+
+/// The names of the proxies that the environment asks to go through. A registry may not lead there:
+/// what keeps a name from leading to this machine does not hold for them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proxies(BTreeSet<String>);
+
+impl Proxies {
+    /// Those of the variables that the HTTP client reads.
+    pub(super) fn of_environment() -> Self {
+        let variables = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"];
+        let variables = variables.into_iter().chain(["all_proxy"]);
+        Self::of(variables.filter_map(|name| std::env::var(name).ok()))
+    }
+
+    fn of(addresses: impl Iterator<Item = String>) -> Self {
+        let host = |address: String| {
+            let address = address.trim();
+            let has_scheme = address.contains("://");
+            let url = if has_scheme { address.to_owned() } else { format!("http://{address}") };
+            Some(Url::parse(&url).ok()?.host_str()?.to_ascii_lowercase())
+        };
+        Self(addresses.filter_map(host).collect())
+    }
+
+    /// Whether `host` is the name of one.
+    pub(super) fn has(&self, host: &str) -> bool {
+        self.0.contains(&host.to_ascii_lowercase())
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +205,19 @@ mod tests {
 
     #[tokio::test]
     async fn names_that_lead_to_this_machine_do_not_resolve() {
-        let error = ElsewhereOnly.resolve("localhost".parse().unwrap()).await.err().unwrap();
-        assert!(error.to_string().contains("outside this machine"), "{error}");
+        let resolver = ElsewhereOnly { proxies: Proxies::default() };
+        let error = resolver.resolve("localhost".parse().unwrap()).await.err().unwrap();
+        assert!(error.to_string().starts_with("localhost leads to no address"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_users_own_proxy_may_be_on_this_machine() {
+        for address in ["http://localhost:3128", "LocalHost:3128", "socks5://u:p@localhost"] {
+            let proxies = Proxies::of([address.to_owned()].into_iter());
+            assert!(proxies.has("localhost") && !proxies.has("u"), "{proxies:?}");
+            let resolver = ElsewhereOnly { proxies };
+            assert!(resolver.resolve("localhost".parse().unwrap()).await.is_ok(), "{address}");
+        }
+        assert!(Proxies::of([String::new()].into_iter()).0.is_empty());
     }
 }

@@ -2,9 +2,10 @@
 //! where that is allowed, and bounded.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use civ_oci::text::one_line;
 use civ_registry::{Challenge, Endpoint};
 use reqwest::header::{
     AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -13,77 +14,17 @@ use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use super::auth::{Auth, Scope};
 use super::error::{Diagnostic, ERROR_BODY_MAX, is_busy};
-use super::{RegistryError, guard};
+use super::guard::Proxies;
+use super::retry::{Attempts, Listener};
+use super::{RegistryError, Retry, guard};
+use crate::progress::Wait;
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// The longest that civ waits for an answer to begin, and for a body to go on.
-pub(super) const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// The longest that is waited for what a registry says about its refusal.
+const ERROR_BODY_TIME_MAX: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 5;
 /// Attempts at a connection that is not even made.
 const NOBODY_THERE_MAX: u32 = 3;
-
-/// How often and how patiently a request is repeated.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// Requests in all, the first included.
-    pub attempts: u32,
-    /// The pause after the first failure; it doubles from there.
-    pub pause: Duration,
-    /// The longest pause, also where the registry asks for a longer one: beyond, civ gives up.
-    pub pause_max: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { attempts: 6, pause: Duration::from_millis(250), pause_max: Duration::from_mins(1) }
-    }
-}
-
-impl Retry {
-    /// Makes an attempt, and others after failures that may pass: as many as allowed, and one more
-    /// after a token that ran out. `attempt` is told how many there were before.
-    pub(crate) async fn persist<T, A>(
-        &self,
-        mut attempt: impl FnMut(u32) -> A,
-    ) -> Result<T, RegistryError>
-    where
-        A: Future<Output = Result<T, RegistryError>>,
-    {
-        let (mut made, mut failed, mut refreshed) = (0, 0, false);
-        loop {
-            let error = match attempt(made).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(error) => error,
-            };
-            made += 1;
-            if matches!(error, RegistryError::Unauthorized) && !refreshed {
-                refreshed = true;
-                continue;
-            }
-            failed += 1;
-            if !error.is_transient() || failed >= self.attempts {
-                return Err(error);
-            }
-            tokio::time::sleep(self.delay(failed, error.asked())?).await;
-        }
-    }
-
-    /// The pause after failure number `attempt`, given what the registry asked for.
-    pub(crate) fn delay(
-        &self,
-        attempt: u32,
-        asked: Option<Duration>,
-    ) -> Result<Duration, RegistryError> {
-        match asked {
-            Some(after) if after > self.pause_max => Err(RegistryError::RateLimited { after }),
-            Some(after) => Ok(after),
-            None => {
-                let doubled = self.pause.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-                Ok(doubled.min(self.pause_max))
-            }
-        }
-    }
-}
 
 /// The connections, and how patiently they are used.
 #[derive(Clone, Debug)]
@@ -92,6 +33,7 @@ pub(super) struct Http {
     loopback: reqwest::Client,
     remote: Arc<Remote>,
     pub(super) retry: Retry,
+    pub(super) listener: Listener,
 }
 
 /// Made when first needed, for that takes reading the system's certificates.
@@ -100,6 +42,7 @@ struct Remote {
     registries: OnceLock<reqwest::Client>,
     /// Wherever registries send us.
     elsewhere: OnceLock<reqwest::Client>,
+    proxies: OnceLock<Proxies>,
 }
 
 /// A registry as seen from one repository: where it is, and what is asked of it there.
@@ -150,7 +93,13 @@ impl Http {
     pub(super) fn new(retry: Retry) -> Result<Self, RegistryError> {
         let loopback = builder().no_proxy().tls_certs_only([]);
         let loopback = loopback.build().map_err(RegistryError::Connection)?;
-        Ok(Self { loopback, remote: Arc::default(), retry })
+        let listener = Listener::default();
+        Ok(Self { loopback, remote: Arc::default(), retry, listener })
+    }
+
+    /// The same connections, for one attempt at everything: somebody else counts the attempts.
+    pub(super) fn once(&self) -> Self {
+        Self { retry: self.retry.once(), ..self.clone() }
     }
 
     /// Connections to `url`, which the registry at `registry` named: to itself, or elsewhere.
@@ -160,7 +109,12 @@ impl Http {
         url: &Url,
     ) -> Result<&reqwest::Client, RegistryError> {
         if !guard::is_registry(registry, url) {
-            let guarded = || builder().dns_resolver(guard::elsewhere_only());
+            let proxies = self.remote.proxies.get_or_init(Proxies::of_environment);
+            let host = url.host_str().unwrap_or_default();
+            if proxies.has(host) {
+                return Err(RegistryError::LeadsHere { host: one_line(host, 100) });
+            }
+            let guarded = || builder().dns_resolver(guard::elsewhere_only(proxies.clone()));
             made(&self.remote.elsewhere, guarded)
         } else if registry.is_plain_loopback() {
             Ok(&self.loopback)
@@ -174,36 +128,60 @@ impl Http {
     /// left.
     pub(super) async fn send(&self, peer: &Peer, call: &Call) -> Result<Response, RegistryError> {
         let mut refreshed = false;
-        let mut attempt = 0;
+        let mut attempts = Attempts::of(&self.retry);
+        let mut until = Instant::now() + self.retry.question_max;
         loop {
-            let outcome = self.attempt(peer, call).await;
-            let asked = match &outcome {
+            let attempt = tokio::time::timeout_at(until.into(), self.attempt(peer, call)).await;
+            let outcome = attempt.unwrap_or_else(|_| Err(self.too_slow()));
+            let (error, pause) = match outcome {
                 // Only the registry may say how it wants to be asked, not whom it redirects to.
                 Ok((response, used))
                     if response.status() == StatusCode::UNAUTHORIZED
                         && guard::is_registry(&peer.endpoint, response.url()) =>
                 {
-                    let same_again = used.as_ref().is_some_and(|used| refreshed || is_basic(used));
-                    if same_again {
-                        return outcome.map(|(response, _)| response);
+                    match used {
+                        Some(used) if is_basic(&used) => {
+                            return Err(bad_credentials(peer, response).await);
+                        }
+                        Some(_) if refreshed => return Ok(response),
+                        used => {
+                            refreshed = used.is_some();
+                            peer.auth.learn(challenge(response.headers()), used.as_ref()).await?;
+                            continue;
+                        }
                     }
-                    refreshed = used.is_some();
-                    peer.auth.learn(challenge(response.headers()), used.as_ref()).await?;
-                    continue;
                 }
-                Ok((response, _)) if is_busy(response.status().as_u16()) => retry_after(response),
-                Err(error) if error.is_transient() => None,
-                _ => return outcome.map(|(response, _)| response),
+                Ok((response, _)) => {
+                    peer.auth.note_answer();
+                    let Some(error) = busy(&response) else { return Ok(response) };
+                    let pause = attempts.after(&error);
+                    // What the registry says about it is still to be read.
+                    let Some(pause) = pause.filter(|_| self.has_time(until, &error)) else {
+                        return Ok(response);
+                    };
+                    (error, pause)
+                }
+                Err(error) => {
+                    let pause = attempts.after(&error).filter(|_| self.has_time(until, &error));
+                    // Nobody there is mostly a name spelt wrong, which is better said soon.
+                    let nobody_there = error.is_nobody_there() && !peer.auth.has_answered();
+                    match pause {
+                        Some(pause) if !nobody_there || attempts.failed() < NOBODY_THERE_MAX => {
+                            (error, pause)
+                        }
+                        _ => return Err(error),
+                    }
+                }
             };
-            attempt += 1;
-            // Nobody there is mostly a name spelt wrong, which is better said soon.
-            let nobody_there =
-                matches!(&outcome, Err(RegistryError::Connection(e)) if e.is_connect());
-            let attempts = if nobody_there { NOBODY_THERE_MAX } else { u32::MAX };
-            if attempt >= self.retry.attempts.min(attempts) {
-                return outcome.map(|(response, _)| response);
+            if error.asked().is_some() {
+                until += pause;
             }
-            tokio::time::sleep(self.retry.delay(attempt, asked)?).await;
+            if attempts.is_noticeable() {
+                let count = attempts.next(&error);
+                let wait = Wait { host: peer.auth.host(), why: &error, next: Some(count) };
+                self.listener.0.waiting(&wait);
+            }
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -217,6 +195,7 @@ impl Http {
         let used = self.authorize(peer, &mut request).await?;
         let client = self.to(&peer.endpoint, request.url())?;
         let response = client.execute(request).await.map_err(connection)?;
+        peer.auth.note_answer();
         if response.status() == StatusCode::UNAUTHORIZED {
             peer.auth.learn(challenge(response.headers()), used.as_ref()).await?;
             return Err(RegistryError::Unauthorized);
@@ -232,7 +211,7 @@ impl Http {
         let mut request = call.to_request(call.url.clone());
         let used = self.authorize(peer, &mut request).await?;
         let mut at = call.url.clone();
-        let mut response = execute(self.to(&peer.endpoint, &at)?, request).await?;
+        let mut response = self.execute(self.to(&peer.endpoint, &at)?, request).await?;
         for _ in 0..REDIRECTS_MAX {
             let Some(to) = redirect(call, &at, &response) else { return Ok((response, used)) };
             let to = to?;
@@ -241,13 +220,72 @@ impl Http {
             if guard::is_registry(&peer.endpoint, &to) {
                 self.authorize(peer, &mut request).await?;
             }
-            response = execute(self.to(&peer.endpoint, &to)?, request).await?;
+            response = self.execute(self.to(&peer.endpoint, &to)?, request).await?;
             at = to;
         }
         match redirect(call, &at, &response) {
             Some(_) => Err(RegistryError::TooManyRedirects { limit: REDIRECTS_MAX }),
             None => Ok((response, used)),
         }
+    }
+
+    /// Sends one request and waits for the answer's head.
+    pub(super) async fn execute(
+        &self,
+        client: &reqwest::Client,
+        request: Request,
+    ) -> Result<Response, RegistryError> {
+        let host = guard::authority(request.url());
+        let answer = client.execute(request);
+        self.hear(&host, answer).await?.map_err(connection)
+    }
+
+    /// What comes of `answer`, unless the registry at `host` is silent for too long. Half of that is
+    /// long enough to say so.
+    pub(super) async fn hear<T>(
+        &self,
+        host: &str,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, RegistryError> {
+        let after = self.retry.silence_max;
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(after / 2, &mut answer).await {
+            return Ok(answer);
+        }
+        let why = RegistryError::Stalled { after: after / 2 };
+        self.listener.0.waiting(&Wait { host, why: &why, next: None });
+        let rest = tokio::time::timeout(after.saturating_sub(after / 2), answer).await;
+        rest.map_err(|_| RegistryError::Stalled { after })
+    }
+
+    /// A whole body of at most `limit` bytes.
+    pub(super) async fn read_whole(
+        &self,
+        mut response: Response,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let host = guard::authority(response.url());
+        let read = async {
+            let mut body = BytesMut::new();
+            while let Some(chunk) = self.hear(&host, response.chunk()).await?.map_err(connection)? {
+                body.extend_from_slice(&chunk);
+                if body.len() as u64 > limit {
+                    return Err(RegistryError::TooLong { limit });
+                }
+            }
+            Ok(body.freeze())
+        };
+        let read = tokio::time::timeout(self.retry.question_max, read).await;
+        read.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    fn too_slow(&self) -> RegistryError {
+        RegistryError::TooSlow { limit: self.retry.question_max }
+    }
+
+    /// Whether there is time for another attempt after `error`. What the registry asks for is given.
+    fn has_time(&self, until: Instant, error: &RegistryError) -> bool {
+        error.asked().is_some() || Instant::now() < until
     }
 
     async fn authorize(
@@ -289,20 +327,12 @@ pub(super) fn location(at: &Url, response: &Response) -> Result<Url, RegistryErr
         .ok_or(RegistryError::NoHeader { header: "Location" })
 }
 
-/// Sends one request and waits for the answer's head.
-pub(super) async fn execute(
-    client: &reqwest::Client,
-    request: Request,
-) -> Result<Response, RegistryError> {
-    match tokio::time::timeout(SILENCE_MAX, client.execute(request)).await {
-        Ok(outcome) => outcome.map_err(connection),
-        Err(_) => Err(RegistryError::Stalled { after: SILENCE_MAX }),
-    }
-}
-
 /// Without its URL, which may hold a signed query.
 pub(super) fn connection(error: reqwest::Error) -> RegistryError {
-    RegistryError::Connection(error.without_url())
+    match guard::leads_here(&error) {
+        Some(host) => RegistryError::LeadsHere { host },
+        None => RegistryError::Connection(error.without_url()),
+    }
 }
 
 /// `response` if its status is one of `expected`, otherwise what the registry says instead.
@@ -310,22 +340,47 @@ pub(super) async fn expect(
     response: Response,
     expected: &[u16],
 ) -> Result<Response, RegistryError> {
-    let status = response.status().as_u16();
-    if expected.contains(&status) {
+    if expected.contains(&response.status().as_u16()) {
         return Ok(response);
     }
-    let asked = retry_after(&response);
-    let body = read_at_most(response, ERROR_BODY_MAX).await;
-    match asked {
-        Some(after) if status == 429 => Err(RegistryError::RateLimited { after }),
-        _ => Err(RegistryError::Answer { status, diagnostic: Diagnostic::parse(&body) }),
+    let mut error = refusal(&response);
+    let said = Diagnostic::parse(&read_at_most(response, ERROR_BODY_MAX).await);
+    if let RegistryError::Answer { diagnostic, .. } | RegistryError::Busy { diagnostic, .. } =
+        &mut error
+    {
+        *diagnostic = said;
     }
+    Err(error)
+}
+
+/// What the head of an answer that says no says of it.
+fn refusal(response: &Response) -> RegistryError {
+    let status = response.status().as_u16();
+    let diagnostic = Diagnostic::default();
+    match retry_after(response) {
+        Some(after) if is_busy(status) => RegistryError::Busy { status, after, diagnostic },
+        _ => RegistryError::Answer { status, diagnostic },
+    }
+}
+
+/// Whether the answer is to ask again later.
+pub(super) fn busy(response: &Response) -> Option<RegistryError> {
+    is_busy(response.status().as_u16()).then(|| refusal(response))
+}
+
+/// A password that the registry does not take.
+async fn bad_credentials(peer: &Peer, response: Response) -> RegistryError {
+    let (host, realm) = (peer.auth.host().to_owned(), guard::authority(response.url()));
+    let status = response.status().as_u16();
+    let diagnostic = Diagnostic::parse(&read_at_most(response, ERROR_BODY_MAX).await);
+    RegistryError::BadCredentials { host, realm, status, diagnostic }
 }
 
 /// The beginning of a body whose rest, or whose breaking off, does not matter.
 pub(super) async fn read_at_most(mut response: Response, limit: usize) -> Bytes {
+    let until = tokio::time::Instant::now() + ERROR_BODY_TIME_MAX;
     let mut body = BytesMut::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(SILENCE_MAX, response.chunk()).await {
+    while let Ok(Ok(Some(chunk))) = tokio::time::timeout_at(until, response.chunk()).await {
         let take = chunk.len().min(limit - body.len());
         body.extend_from_slice(chunk.get(..take).unwrap_or_default());
         if body.len() == limit {
@@ -333,22 +388,6 @@ pub(super) async fn read_at_most(mut response: Response, limit: usize) -> Bytes 
         }
     }
     body.freeze()
-}
-
-/// A whole body of at most `limit` bytes.
-pub(super) async fn read_whole(mut response: Response, limit: u64) -> Result<Bytes, RegistryError> {
-    let mut body = BytesMut::new();
-    loop {
-        match tokio::time::timeout(SILENCE_MAX, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
-            Ok(Ok(None)) => return Ok(body.freeze()),
-            Ok(Err(error)) => return Err(connection(error)),
-            Err(_) => return Err(RegistryError::Stalled { after: SILENCE_MAX }),
-        }
-        if body.len() as u64 > limit {
-            return Err(RegistryError::TooLarge { limit });
-        }
-    }
 }
 
 /// What the registry asks for, in seconds. Dates are not read: those that send them send seconds
@@ -366,26 +405,4 @@ fn is_basic(authorization: &HeaderValue) -> bool {
 fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let headers = headers.get_all(WWW_AUTHENTICATE).iter();
     headers.filter_map(|header| header.to_str().ok()).find_map(Challenge::parse)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_longer_each_time_and_as_long_as_asked() {
-        let retry = Retry::default();
-        let seconds = Duration::from_secs;
-        for (attempt, asked, expected) in [
-            (1, None, Some(Duration::from_millis(250))),
-            (2, None, Some(Duration::from_millis(500))),
-            (5, None, Some(seconds(4))),
-            (60, None, Some(seconds(60))),
-            (1, Some(seconds(0)), Some(seconds(0))),
-            (1, Some(seconds(60)), Some(seconds(60))),
-            (1, Some(seconds(3600)), None),
-        ] {
-            assert_eq!(retry.delay(attempt, asked).ok(), expected, "{attempt} {asked:?}");
-        }
-    }
 }

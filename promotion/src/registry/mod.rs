@@ -14,6 +14,7 @@
 //! | `body` | a blob in flight, hashed before its last piece is let go |
 //! | `gate` | the gate's client, with credentials |
 //! | `guard` | where a registry may send us |
+//! | [`Retry`] | how often and how patiently a registry is asked |
 //! | [`Credentials`] | the docker configuration file |
 //! | [`RegistryError`] | why not |
 
@@ -26,15 +27,18 @@ use civ_registry::Endpoint;
 
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use destination::Destination;
-pub(crate) use destination::Upload;
+pub(crate) use destination::{CopyError, Upload};
 pub use error::{Diagnostic, RegistryError};
 pub(crate) use error::{is_busy, root_cause};
 pub(crate) use gate::GateReaders;
-pub use http::Retry;
+pub(crate) use retry::SILENCES_MAX;
+pub use retry::{Count, Retry};
 pub use source::Source;
 
+use crate::progress::Progress;
 use auth::{Auth, Scope};
 use http::{Http, Peer};
+use retry::Listener;
 
 mod auth;
 mod body;
@@ -44,6 +48,7 @@ mod error;
 mod gate;
 mod guard;
 mod http;
+mod retry;
 mod source;
 
 /// How long a server on this machine may take to show whether it speaks TLS.
@@ -65,6 +70,12 @@ impl Client {
     /// A client that has asked nothing yet.
     pub fn new(credentials: Credentials, retry: Retry) -> Result<Self, RegistryError> {
         Ok(Self { http: Http::new(retry)?, credentials, registries: Arc::default() })
+    }
+
+    /// The same client, which tells `progress` when a registry keeps it waiting.
+    pub fn telling(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.http.listener = Listener(progress);
+        self
     }
 
     /// `repository`, to read.

@@ -7,10 +7,10 @@ use civ_registry::link;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
 use reqwest::{Method, Response, Url};
 
+use super::RegistryError;
 use super::body::Blob;
-use super::error::check_digest;
+use super::error::{check_digest, is_busy};
 use super::http::{self, Call, Http, Peer};
-use super::{RegistryError, error};
 
 /// What registries call the digest of a manifest in an answer to HEAD.
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -28,6 +28,11 @@ impl Source {
         Self { http, peer, repository }
     }
 
+    /// The same, with one attempt at everything.
+    pub(crate) fn once(&self) -> Self {
+        Self { http: self.http.once(), ..self.clone() }
+    }
+
     /// The repository read.
     pub fn repository(&self) -> &Repository {
         &self.repository
@@ -40,7 +45,7 @@ impl Source {
         let response = http::expect(self.http.send(&self.peer, &call).await?, &[200]).await?;
         let media_type = header(response.headers(), CONTENT_TYPE.as_str()).unwrap_or_default();
         let media_type = media_type::essence(media_type).to_owned();
-        let bytes = http::read_whole(response, MANIFEST_MAX).await?.to_vec();
+        let bytes = self.http.read_whole(response, MANIFEST_MAX).await?.to_vec();
         let digest = match selector {
             Selector::Digest(asked) => Digest::of(asked.algorithm(), &bytes),
             Selector::Tag(_) => Digest::sha256(&bytes),
@@ -73,7 +78,10 @@ impl Source {
                 Some(Ok(digest)) => Ok(Some(digest)),
                 _ => Ok(self.find_manifest(selector).await?.map(|manifest| manifest.digest)),
             },
-            // HEAD has no body; GET says why not.
+            // HEAD has no body; GET says why not, and need not be patient again.
+            status if is_busy(status) => {
+                Ok(self.once().find_manifest(selector).await?.map(|manifest| manifest.digest))
+            }
             _ => Ok(self.find_manifest(selector).await?.map(|manifest| manifest.digest)),
         }
     }
@@ -95,7 +103,7 @@ impl Source {
     /// The bytes of a small blob, which have its digest and are at most `limit`.
     pub async fn blob_bytes(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, RegistryError> {
         let response = self.open_blob(digest).await?;
-        let bytes = http::read_whole(response, limit).await?.to_vec();
+        let bytes = self.http.read_whole(response, limit).await?.to_vec();
         check_digest(digest, Digest::of(digest.algorithm(), &bytes))?;
         Ok(bytes)
     }
@@ -127,17 +135,18 @@ impl Source {
         let mut links = response.headers().get_all(LINK).iter();
         let next = links.find_map(|link| link::next_target(link.to_str().ok()?));
         let next = next.map(|target| NextPage::new(target.to_owned()));
-        let bytes = http::read_whole(response, MANIFEST_MAX).await?.to_vec();
+        let bytes = self.http.read_whole(response, MANIFEST_MAX).await?.to_vec();
         Ok(Some(ReferrersPage { bytes, next }))
     }
 
     /// A blob as a stream.
     pub(crate) async fn blob(&self, blob: &Descriptor) -> Result<Blob, RegistryError> {
         let response = self.open_blob(&blob.digest).await?;
-        if let Some(actual) = length(&response) {
-            error::check_length(blob.size, actual)?;
+        if let Some(actual) = length(&response).filter(|actual| *actual != blob.size) {
+            return Err(RegistryError::WrongLength { stated: blob.size, actual });
         }
-        Ok(Blob { response, digest: blob.digest.clone(), size: blob.size })
+        let (digest, size, http) = (blob.digest.clone(), blob.size, self.http.clone());
+        Ok(Blob { response, digest, size, http })
     }
 
     async fn open_blob(&self, digest: &Digest) -> Result<Response, RegistryError> {

@@ -198,7 +198,7 @@ pub(crate) async fn content(
 ) -> Result<Vec<u8>, RegistryError> {
     match inline_content(layer, limit) {
         Some(inline) => Ok(inline),
-        None if layer.size > limit => Err(RegistryError::TooLarge { limit }),
+        None if layer.size > limit => Err(RegistryError::TooLong { limit }),
         None => source.blob_bytes(&layer.digest, limit).await,
     }
 }
@@ -210,7 +210,7 @@ pub(crate) fn is_about_content(error: &RegistryError) -> bool {
         RegistryError::Answer { status: 404, .. }
             | RegistryError::BadContent(_)
             | RegistryError::Document(_)
-            | RegistryError::TooLarge { .. }
+            | RegistryError::TooLong { .. }
     )
 }
 

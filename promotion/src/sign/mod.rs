@@ -230,7 +230,8 @@ pub async fn children(target: &Destination, image: &ImageId) -> Result<Vec<Subje
             }
             found.push(subject);
             if found.len() > crate::plan::MANIFESTS_MAX {
-                return Err(fail(Cause::TooManyManifests));
+                let limit = crate::plan::MANIFESTS_MAX;
+                return Err(fail(Cause::TooManyManifests { limit }));
             }
         }
     }

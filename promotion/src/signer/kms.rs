@@ -180,7 +180,12 @@ fn algorithm(answer: &GetPublicKeyOutput) -> Result<SigningAlgorithmSpec, KmsErr
         Some(KeySpec::EccNistEdwards25519) => {
             let pure = SigningAlgorithmSpec::Ed25519Sha512;
             let is_offered = answer.signing_algorithms().contains(&pure);
-            return if is_offered { Ok(pure) } else { Err(KmsError::Incomplete) };
+            let spec = "ECC_NIST_EDWARDS25519 without ED25519_SHA_512";
+            return if is_offered {
+                Ok(pure)
+            } else {
+                Err(KmsError::KeySpec { spec: spec.into() })
+            };
         }
         Some(other) => return Err(KmsError::KeySpec { spec: other.as_str().to_owned() }),
     }
@@ -225,10 +230,10 @@ pub enum KmsError {
         spec: String,
     },
     /// No credentials, or none that AWS knows.
-    #[error("there are no usable AWS credentials: {said}")]
+    #[error("there are no usable AWS credentials{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
     NoCredentials {
-        /// What the SDK or AWS says.
-        said: String,
+        /// What AWS says, if it was asked.
+        said: Option<String>,
     },
     /// No region.
     #[error("the AWS region of the key is not known")]
@@ -246,6 +251,14 @@ pub enum KmsError {
         asked: String,
         /// The key answered for.
         answered: String,
+    },
+    /// An answer without an error code of AWS: of a proxy, or of something else at that address.
+    #[error("{action} is answered with HTTP {status}, and not as AWS KMS answers")]
+    NotKms {
+        /// The IAM action.
+        action: &'static str,
+        /// The HTTP status.
+        status: u16,
     },
     /// There is no such key.
     #[error("there is no KMS key {key}: {said}")]
@@ -299,29 +312,48 @@ impl KmsError {
         let Some(answer) = error.as_service_error() else {
             let said = one_line(&root_cause(error), MESSAGE_MAX);
             let chain = aws_sdk_kms::error::DisplayErrorContext(error).to_string();
+            // The SDK's own words are four lines on where it looked.
             return if chain.contains("redential") {
-                Self::NoCredentials { said }
+                Self::NoCredentials { said: None }
+            } else if let Some(answer) = error.raw_response() {
+                Self::NotKms { action, status: answer.status().as_u16() }
             } else {
                 Self::Unreachable { said }
             };
         };
         let key = key.key_id().to_owned();
         let said = one_line(answer.message().unwrap_or("no reason given"), MESSAGE_MAX);
-        match answer.code().unwrap_or("an unknown error") {
+        let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
+        let Some(code) = answer.code() else { return Self::NotKms { action, status } };
+        match code {
             "AccessDeniedException" => Self::AccessDenied { action, key, said },
             "NotFoundException" => Self::NotFound { key, said },
             "DisabledException" => Self::Disabled { key },
             "KMSInvalidStateException" => Self::InvalidState { key, said },
             "UnsupportedOperationException" => Self::Symmetric { key },
             "ThrottlingException" | "LimitExceededException" => Self::Throttled { action },
+            "KMSInternalException" | "DependencyTimeoutException" | "ServiceUnavailable" => {
+                Self::Unreachable { said }
+            }
             "UnrecognizedClientException"
             | "InvalidSignatureException"
             | "ExpiredTokenException"
             | "MissingAuthenticationTokenException"
             | "InvalidClientTokenId"
-            | "IncompleteSignature" => Self::NoCredentials { said },
+            | "IncompleteSignature" => Self::NoCredentials { said: Some(said) },
             code => Self::Service { action, code: one_line(code, 64), said },
         }
+    }
+
+    /// Whether KMS could not be asked, or not now: the key may be as it should.
+    pub fn is_about_service(&self) -> bool {
+        matches!(
+            self,
+            Self::Incomplete
+                | Self::NotKms { .. }
+                | Self::Throttled { .. }
+                | Self::Unreachable { .. }
+        )
     }
 
     /// What the user can do about it.
@@ -350,8 +382,13 @@ impl KmsError {
             Self::TooLong { .. } => "sign with fewer annotations, or with an ECDSA or RSA key",
             Self::Throttled { .. } => "run the same command again later",
             Self::Unreachable { .. } => "check the region, the endpoint and the network",
-            Self::Incomplete => "check that it is an asymmetric key for signing (SIGN_VERIFY)",
-            Self::OtherKey { .. } | Self::Service { .. } => return None,
+            Self::Incomplete | Self::NotKms { .. } => {
+                "check the endpoint (in the key's name, or AWS_ENDPOINT_URL) and the proxy"
+            }
+            Self::OtherKey { .. } => {
+                "check the endpoint and the proxy: what answers is not AWS KMS"
+            }
+            Self::Service { .. } => "look the code up in the documentation of AWS KMS",
         })
     }
 }

@@ -158,9 +158,17 @@ pub enum SignerError {
 }
 
 impl SignerError {
+    /// Whether the key's service could not be asked, or not now: nothing is known of the key.
+    pub fn is_about_service(&self) -> bool {
+        matches!(self, Self::Kms(error) if error.is_about_service())
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Read { .. } => {
+                Some("give the path of a PEM file that you may read, or awskms:///…")
+            }
             Self::Kms(error) => error.hint(),
             Self::Local(error) => error.hint(),
             Self::KmsReference(_) => {

@@ -140,7 +140,7 @@ async fn a_mount_that_is_declined_becomes_an_upload() {
         ..setup.promotion()
     };
     let error = setup.run(&promotion).await.unwrap_err();
-    assert_eq!(error.step, Step::CopyBlob(layer));
+    assert_eq!(error.step, Step::ReadBlob(layer));
     setup.source.put_blob("team/app", image.layer().to_vec());
     setup.run(&promotion).await.unwrap();
     std::mem::swap(&mut setup.source, &mut setup.target);
@@ -198,7 +198,8 @@ async fn wrong_bytes_never_arrive_and_nothing_is_tagged() {
         let layer = Digest::sha256(&right);
         setup.source.tamper("team/app", &layer, wrong.clone());
         let error = setup.promote().await.unwrap_err();
-        assert_eq!(error.step, Step::CopyBlob(layer.clone()), "{error}");
+        assert_eq!(error.step, Step::ReadBlob(layer.clone()), "{error}");
+        assert_eq!(error.at.repository.to_string(), format!("{}/team/app", setup.source.host()));
         assert!(error.hint().is_some(), "{error}");
         assert!(setup.target.blob("prod/app", &layer).is_none());
         assert!(!setup.target.blobs("prod/app").contains(&Digest::sha256(&wrong)));
@@ -287,11 +288,11 @@ async fn endless_answers_are_cut() {
     setup.source.clear_faults();
     setup.source.fault(Fault::new(endless()).path_contains("/blobs/"));
     let error = setup.promote().await.unwrap_err();
-    assert!(matches!(error.step, Step::CopyBlob(_)), "{error}");
+    assert!(matches!(error.step, Step::ReadBlob(_)), "{error}");
     assert!(setup.published().is_none());
 }
 
-fn manifest_of(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
+pub(crate) fn manifest_of(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
     serde_json::to_vec(&serde_json::json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_MANIFEST,

@@ -206,11 +206,29 @@ async fn what_aws_refuses_comes_with_what_to_do() {
         let error = fake.open().await.0.unwrap_err();
         assert!(error.hint().unwrap().contains(hint), "{code}: {error}");
         assert!(!error.to_string().contains('\n'), "{error}");
+        assert_eq!(error.is_about_service(), code.starts_with("Throttling"), "{error}");
     }
     let mut fake = Fake::new(public_key("p256.pem", "ECC_NIST_P256", &["ECDSA_SHA_256"]));
     fake.sign = Some(failure("AccessDeniedException"));
     let error = fake.open().await.0.unwrap().sign(b"m").await.unwrap_err();
     assert!(error.hint().unwrap().contains("kms:Sign"), "{error}");
+}
+
+#[tokio::test]
+async fn what_answers_without_being_kms_is_not_taken_for_a_refusal_of_the_key() {
+    for (status, body, words) in [
+        (403, json!({}), "answered with HTTP 403"),
+        (403, json!("<html>"), "answered with HTTP 403"),
+        (502, json!("<html>"), "answered with HTTP 502"),
+        (200, json!({}), "the answer of AWS KMS is incomplete"),
+    ] {
+        let mut fake = Fake::new(Value::Null);
+        fake.public_key = (status, body);
+        let error = fake.open().await.0.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.is_about_service(), "{error}");
+        assert!(error.hint().unwrap().contains("endpoint"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -227,6 +245,7 @@ async fn a_kms_that_is_not_there_is_said_to_be_unreachable() {
     match opened.unwrap_err() {
         SignerError::Kms(error) => {
             assert!(matches!(*error, KmsError::Unreachable { .. }), "{error}");
+            assert!(error.is_about_service(), "{error}");
         }
         other => panic!("{other}"),
     }

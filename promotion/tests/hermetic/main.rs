@@ -7,6 +7,8 @@ mod auth;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod kms;
 #[cfg(test)]
 mod races;

@@ -43,7 +43,12 @@ impl Setup {
             digest,
             signer: key("p256.pem"),
             credentials: Credentials::Anonymous,
-            retry: Retry { attempts: 3, pause, pause_max: Duration::from_secs(2) },
+            retry: Retry {
+                attempts: 3,
+                pause,
+                pause_max: Duration::from_secs(2),
+                ..Retry::default()
+            },
             recursive: false,
             formats: Formats::Both,
             annotations: BTreeMap::new(),

@@ -234,9 +234,9 @@ fn payloads_have_at_most_64_kib() {
         ("one byte more, understated", signed(limit + 1).with("/size", 100), 4, understated),
         (
             "overstated",
-            signed(300).with("/size", u64::MAX),
+            signed(300).with("/size", i64::MAX),
             1,
-            "limit reached: payload of 18446744073709551615",
+            "limit reached: payload of 9223372036854775807",
         ),
     ] {
         stage.publish(&[layer]);

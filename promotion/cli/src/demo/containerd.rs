@@ -10,10 +10,10 @@ use civ_private_node::verifier::{TIMEOUT, call};
 use civ_private_node::{Containerd, Outcome, Setup, StartError, Stdin};
 
 use super::stage::Stage;
+use super::stopped;
 use super::table::Verdict;
 use super::verifiers::Verifiers;
 use crate::failure::{Exit, Failure};
-use crate::verb::stop::stopped;
 
 /// A running containerd with the verifiers installed.
 #[derive(Debug)]

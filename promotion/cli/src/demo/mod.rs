@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::{Exit, Failure};
 use crate::output::print_lines;
-use crate::verb::stop::{Stop, stopped};
+use crate::stop::Stop;
 
 use containerd::{LeftOut, PrivateContainerd};
 use stage::{Scene, Stage};
@@ -40,10 +40,10 @@ impl Demo {
     /// nothing of it is left, or stops it again.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         let verifiers = Verifiers::find(self.verifiers)?;
-        let mut stop = Stop::new()?;
+        let mut stop = Stop::listen()?;
         let stage = tokio::select! {
             stage = Stage::set() => stage?,
-            () = stop.told() => return Err(stopped()),
+            exit = stop.told() => return Err(Failure::new(exit, "stopped")),
         };
         let is_stopped = Arc::new(AtomicBool::new(false));
         let show = Show {
@@ -55,18 +55,19 @@ impl Demo {
         };
         // One thread for all of it: with the thread that starts it, containerd ends.
         let mut show = tokio::task::spawn_blocking(move || show.run());
-        tokio::select! {
+        let exit = tokio::select! {
             outcome = &mut show => match outcome {
                 Ok(outcome) => return outcome,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             },
-            () = stop.told() => is_stopped.store(true, Ordering::Relaxed),
-        }
+            exit = stop.told() => exit,
+        };
+        is_stopped.store(true, Ordering::Relaxed);
         tokio::select! {
             _ = &mut show => {}
-            () = stop.told() => {}
+            _ = stop.told() => {}
         }
-        Err(stopped())
+        Err(Failure::new(exit, "stopped"))
     }
 }
 
@@ -144,4 +145,9 @@ impl Show {
     fn go_on(&self) -> Result<(), Failure> {
         if self.stop.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
     }
+}
+
+/// How what is shown ends that was stopped. By which signal, [`Demo::run`] knows.
+fn stopped() -> Failure {
+    Failure::new(Exit::Interrupted, "stopped")
 }

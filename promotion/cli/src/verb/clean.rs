@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Clean) -> Result<Exit, Failure> {
         What::Attestation => Wanted::Kind(AttachmentKind::Attestation),
         What::Sbom => Wanted::Kind(AttachmentKind::Sbom),
     };
-    let client = super::client()?;
+    let client = super::client(&super::progress(args.output))?;
     let image = super::find(&client, &args.image).await?;
     let found = attached::find(&client, &image, &[]).await?;
     if args.confirm {

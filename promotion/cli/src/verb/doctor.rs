@@ -11,8 +11,7 @@ use clap::{Args, ValueHint};
 
 use crate::failure::{Exit, Failure};
 use crate::output::{Colour, Format, Line, count, print};
-
-use super::stop::{Stop, stopped};
+use crate::stop::Stop;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -70,19 +69,19 @@ pub(crate) async fn run(args: Doctor) -> Result<Exit, Failure> {
         probe_allowed: args.probe_allowed,
         unfinished: unfinished.clone(),
     };
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::listen()?;
     let report = tokio::select! {
         report = examine(&options) => report,
-        () = stop.told() => {
+        exit = stop.told() => {
             if unfinished.is_any() {
                 // Whoever closed the terminal reads nothing.
                 let _ = writeln!(io::stderr(), "civ: waiting for the probe's pull to end (two minutes at most), to remove what it brings; stop again to leave it there");
             }
             tokio::select! {
                 () = unfinished.wait() => {}
-                () = stop.told() => {}
+                _ = stop.told() => {}
             }
-            return Err(stopped());
+            return Err(Failure::new(exit, "stopped"));
         }
     };
     print(output, &report, || lines(&report))?;

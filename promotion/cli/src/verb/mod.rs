@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,13 @@ use civ_cosign::TrustPolicy;
 use civ_oci::{ImageId, Reference};
 use civ_policy::file::POLICY_MAX;
 use civ_promotion::{Client, Credentials, Progress, Retry, Signer, promote as promotion};
-use tokio::runtime::Runtime;
 
 use crate::args::{Cli, KeyVerb, Verb};
-use crate::draw;
+use crate::draw::Drawn;
 use crate::failure::{self, Exit, Failure};
 use crate::output::Format;
-use crate::password::EnvironmentOrTerminal;
+use crate::password::{self, EnvironmentOrTerminal};
+use crate::stop::Stop;
 
 pub(crate) mod clean;
 pub(crate) mod doctor;
@@ -29,7 +30,6 @@ mod promote;
 mod public_key;
 mod sign;
 mod signatures;
-pub(crate) mod stop;
 pub(crate) mod tree;
 pub(crate) mod triangulate;
 mod verify;
@@ -46,11 +46,15 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Tree(args) => until_stopped(tree::run(args), None),
         Verb::Triangulate(args) => until_stopped(triangulate::run(args), None),
         Verb::Clean(args) => until_stopped(clean::run(args), None),
-        Verb::Log(args) => log::run(args),
+        Verb::Log(args) => until_stopped(aside(|| log::run(args)), None),
         Verb::Doctor(args) => until_done(doctor::run(args)),
         Verb::Demo(demo) => until_done(demo.run()),
-        Verb::Completions { shell } => manual::completions(shell),
-        Verb::Man { directory } => manual::pages(directory.as_deref().map(Path::new)),
+        Verb::Completions { shell } => {
+            until_stopped(aside(move || manual::completions(shell)), None)
+        }
+        Verb::Man { directory } => {
+            until_stopped(aside(move || manual::pages(directory.as_deref().map(Path::new))), None)
+        }
     }
 }
 
@@ -63,16 +67,23 @@ const TO_SIGN_ON: &str =
 /// What some editors put before UTF-8, and parsers of JSON do not take.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Runs `verb` until it is done or the user stops it, who then reads `hint`.
+/// The most threads that do work. More of them make nothing faster that waits for registries, and
+/// each takes memory.
+const THREADS_MAX: usize = 4;
+
+/// Runs `verb` until it is done or somebody stops it, who then reads `hint`.
 fn until_stopped(
     verb: impl Future<Output = Result<Exit, Failure>>,
     hint: Option<&'static str>,
 ) -> Result<Exit, Failure> {
     until_done(async {
+        let mut stop = Stop::listen()?;
         tokio::select! {
             outcome = verb => outcome,
-            Ok(()) = tokio::signal::ctrl_c() => {
-                let stopped = Failure::new(Exit::Interrupted, "stopped");
+            exit = stop.told() => {
+                // Before a password is typed nothing is done.
+                let hint = hint.filter(|_| !password::stop_asking());
+                let stopped = Failure::new(exit, "stopped");
                 Err(match hint {
                     Some(hint) => stopped.hint(hint),
                     None => stopped,
@@ -82,9 +93,23 @@ fn until_stopped(
     })
 }
 
+/// Runs a verb that waits for files and terminals, on a thread that may. If it is stopped, it ends
+/// with the process.
+async fn aside(
+    verb: impl FnOnce() -> Result<Exit, Failure> + Send + 'static,
+) -> Result<Exit, Failure> {
+    let done = tokio::task::spawn_blocking(verb).await;
+    // A panic has been reported.
+    done.unwrap_or(Ok(Exit::Internal))
+}
+
 /// Runs `verb`, which sees to signals itself.
 fn until_done(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let runtime = Runtime::new()
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(THREADS_MAX))
+        .enable_all()
+        .build()
         .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))?;
     let outcome = runtime.block_on(verb);
     // Long enough for tasks to stop, too short to wait for a credential helper that hangs.
@@ -92,9 +117,15 @@ fn until_done(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit,
     outcome
 }
 
-fn client() -> Result<Client, Failure> {
-    Client::new(Credentials::of_user(), Retry::default())
-        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))
+/// A client that tells `progress` when a registry keeps it waiting.
+fn client(progress: &Arc<dyn Progress>) -> Result<Client, Failure> {
+    client_with(Retry::default(), progress)
+}
+
+fn client_with(retry: Retry, progress: &Arc<dyn Progress>) -> Result<Client, Failure> {
+    let client = Client::new(Credentials::of_user(), retry)
+        .map_err(|error| Failure::new(Exit::Internal, format_args!("cannot start: {error}")))?;
+    Ok(client.telling(Arc::clone(progress)))
 }
 
 /// The image that `reference` stands for today.
@@ -149,5 +180,5 @@ fn bad_policy(path: &Path, problem: impl fmt::Display) -> Failure {
 }
 
 fn progress(output: Format) -> Arc<dyn Progress> {
-    draw::progress(output)
+    Arc::new(Drawn::to_suit(output))
 }

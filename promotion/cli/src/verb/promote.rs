@@ -1,12 +1,15 @@
 //! `civ promote`
 
-use civ_promotion::Signatures;
+use std::sync::Arc;
+
 use civ_promotion::plan::{Plan, TagState};
 use civ_promotion::promote::{self, Promotion};
+use civ_promotion::{Progress, Signatures};
 use serde::Serialize;
 
 use super::signatures;
 use crate::args::Promote;
+use crate::draw::Drawn;
 use crate::failure::{Exit, Failure};
 use crate::output::{bytes, count, print};
 
@@ -51,14 +54,16 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
     };
     promotion.check()?;
     let signer = super::open_key(&args.signing.key).await?;
-    let client = super::client()?;
+    let drawn = Arc::new(Drawn::to_suit(args.signing.output));
+    let progress = Arc::clone(&drawn) as Arc<dyn Progress>;
+    let client = super::client(&progress)?;
     let planned = promote::plan(&client, &promotion, &signer).await?;
     let mut report = Report::of(&planned.plan, &planned.signatures, signer.algorithm());
     if args.signing.dry_run {
         report.dry_run = true;
     } else {
-        let progress = super::progress(args.signing.output);
-        let promoted = planned.run(&client, &signer, &progress).await.map_err(to_go_on)?;
+        let promoted = planned.run(&client, &signer, &progress).await;
+        let promoted = promoted.map_err(|error| to_go_on(error, drawn.has_copied()))?;
         report.tag_set = promoted.tag_moved;
         report.sign(&promoted.signatures);
     }
@@ -67,10 +72,10 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
 }
 
 /// A registry that fails in the middle costs only what is under way.
-fn to_go_on(error: civ_promotion::Error) -> Failure {
+fn to_go_on(error: civ_promotion::Error, has_copied: bool) -> Failure {
     let by_registry = error.kind() == civ_promotion::Kind::Registry && error.hint().is_some();
     let failure = Failure::from(error);
-    if by_registry { failure.know("what is copied stays copied") } else { failure }
+    if by_registry && has_copied { failure.know("what is copied stays copied") } else { failure }
 }
 
 impl Report {
@@ -123,7 +128,7 @@ impl Report {
         ));
         if self.dry_run {
             for blob in self.blobs.iter().chain(&self.manifests) {
-                lines.push(format!("           {} {}", blob.digest, bytes(blob.size)));
+                lines.push(format!("         {} {}", blob.digest, bytes(blob.size)));
             }
         }
         if self.foreign_layers > 0 {
@@ -135,7 +140,7 @@ impl Report {
         }
         let was = self.tag_was.as_ref().map(|was| format!(", was {was}")).unwrap_or_default();
         lines.push(if self.tag_set {
-            format!("{:<8} {}{was}", did("tag", "tagged"), self.tag)
+            format!("{:<9}{}{was}", did("tag ", "tagged"), self.tag)
         } else {
             format!("tagged   {} (before)", self.tag)
         });

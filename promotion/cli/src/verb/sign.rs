@@ -24,14 +24,14 @@ pub(super) async fn run(args: Sign) -> Result<Exit, Failure> {
     let annotations = signing.annotations()?;
     let created = signatures::source_date_epoch()?;
     let signer = super::open_key(&signing.key).await?;
-    let client = super::client()?;
+    let progress = super::progress(signing.output);
+    let client = super::client(&progress)?;
     let signing_in_place = SignInPlace {
         image: &image,
         signing: Signing { formats: signing.formats(), annotations: &annotations, created },
         recursive: signing.recursive,
         dry_run: signing.dry_run,
     };
-    let progress = super::progress(signing.output);
     let images = promote::sign_in_place(&client, &signing_in_place, &signer, &progress).await?;
     let report = Report {
         dry_run: signing.dry_run,

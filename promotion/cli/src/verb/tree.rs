@@ -97,7 +97,7 @@ struct Claims {
 }
 
 pub(crate) async fn run(args: Tree) -> Result<Exit, Failure> {
-    let client = super::client()?;
+    let client = super::client(&super::progress(args.output))?;
     let policy = args.policy.as_deref().map(super::load_policy).transpose()?;
     let named = args.keys.iter().map(|path| read_key(path)).collect::<Result<Vec<_>, _>>()?;
     let top = super::find(&client, &args.image).await?;

@@ -43,7 +43,7 @@ struct Report {
 }
 
 pub(crate) async fn run(args: Triangulate) -> Result<Exit, Failure> {
-    let image = super::find(&super::client()?, &args.image).await?;
+    let image = super::find(&super::client(&super::progress(args.output))?, &args.image).await?;
     let reference = match args.wanted {
         Wanted::Digest => image.to_string(),
         Wanted::Referrers => format!("{}:{}", image.repository, Tag::of_referrers(&image.digest)),

@@ -14,7 +14,7 @@ use clap::{Args, ValueHint};
 use super::place;
 use crate::failure::{Exit, Failure};
 use crate::output::{count, print_bytes, remark};
-use crate::verb::{is_stdin, until_stopped};
+use crate::verb::{client, is_stdin, progress};
 
 /// Arguments of `policy digests`.
 #[derive(Debug, Args)]
@@ -43,19 +43,21 @@ pub(crate) struct Digests {
     dry_run: bool,
 }
 
-pub(super) fn run(args: Digests) -> Result<Exit, Failure> {
+pub(super) async fn run(args: Digests) -> Result<Exit, Failure> {
     if args.output_file.as_deref().is_some_and(is_stdin) {
         return Err(Failure::usage("--output-file takes a file, and - is none")
             .hint("leave it out, and the policy goes to stdout"));
     }
-    // Before signals are looked after: whoever types on stdin can stop as with any program.
-    let found = named(&args)?;
-    until_stopped(write(args, found), None)
+    // On a thread that may wait for whoever types on stdin.
+    let named = tokio::task::spawn_blocking(move || named(&args).map(|found| (args, found))).await;
+    let failed = |_| Failure::new(Exit::Internal, "cannot read the names: a task failed");
+    let (args, found) = named.map_err(failed)??;
+    write(args, found).await
 }
 
 async fn write(args: Digests, found: Vec<FoundImage>) -> Result<Exit, Failure> {
     let references: Vec<Reference> = found.iter().map(|image| image.reference.clone()).collect();
-    let client = crate::verb::client()?;
+    let client = client(&progress(crate::output::Format::Text))?;
     let answers = registry::find_all(&client, &references).await;
     let answers = all_or_failures(answers)?;
     let resolved: Vec<ResolvedImage> = found

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::kind::{KindArgument, of_file};
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, print};
-use crate::verb::{client, find, read_policy};
+use crate::verb::{client, find, progress, read_policy};
 
 /// Where a node's policies are.
 const NODE: &str = "/etc/containerd/image-verifiers";
@@ -98,7 +98,7 @@ struct OneStep {
 
 pub(super) async fn run(args: Explain) -> Result<Exit, Failure> {
     let policies = if args.policies.is_empty() { of_node()? } else { args.policies };
-    let live = if args.live { Some(client()?) } else { None };
+    let live = if args.live { Some(client(&progress(args.output))?) } else { None };
     let image = if let Some(client) = &live {
         find(client, &args.image).await?
     } else {

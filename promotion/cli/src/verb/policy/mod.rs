@@ -10,6 +10,7 @@ use self::explain::Explain;
 use self::lint::Lint;
 use self::pin::Pin;
 use self::schema::Schema;
+use super::{aside, until_stopped};
 use crate::failure::{Exit, Failure};
 
 mod convert;
@@ -98,13 +99,13 @@ pub(crate) enum PolicyVerb {
 
 pub(super) fn run(verb: PolicyVerb) -> Result<Exit, Failure> {
     match verb {
-        PolicyVerb::Explain(args) => super::until_stopped(explain::run(args), None),
-        PolicyVerb::Digests(args) => digests::run(args),
-        PolicyVerb::Convert(args) => convert::run(&args),
-        PolicyVerb::Decode(args) => decode::run(&args),
-        PolicyVerb::Encode(args) => encode::run(&args),
-        PolicyVerb::Lint(args) => lint::run(&args),
-        PolicyVerb::Pin(args) => super::until_stopped(pin::run(args), None),
-        PolicyVerb::Schema(args) => schema::run(&args),
+        PolicyVerb::Explain(args) => until_stopped(explain::run(args), None),
+        PolicyVerb::Digests(args) => until_stopped(digests::run(args), None),
+        PolicyVerb::Convert(args) => until_stopped(aside(move || convert::run(&args)), None),
+        PolicyVerb::Decode(args) => until_stopped(aside(move || decode::run(&args)), None),
+        PolicyVerb::Encode(args) => until_stopped(aside(move || encode::run(&args)), None),
+        PolicyVerb::Lint(args) => until_stopped(aside(move || lint::run(&args)), None),
+        PolicyVerb::Pin(args) => until_stopped(pin::run(args), None),
+        PolicyVerb::Schema(args) => until_stopped(aside(move || schema::run(&args)), None),
     }
 }
