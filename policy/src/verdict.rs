@@ -4,7 +4,6 @@
 //! would say come to them by the same code.
 
 use std::fmt;
-use std::path::Path;
 
 use civ_oci::ImageId;
 
@@ -101,8 +100,8 @@ impl Refusal {
     }
 
     /// The document at `path` is not valid. What is wrong comes first: the path may be long.
-    pub fn invalid_policy(path: &Path, error: impl fmt::Display) -> Self {
-        Self::bad_policy(format_args!("policy not valid: {error} ({})", path.display()))
+    pub fn invalid_policy(path: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::bad_policy(format_args!("policy not valid: {error} ({path})"))
     }
 
     /// The registry, or the way to it, failed.

@@ -32,6 +32,8 @@ impl Names {
         let mut is_behind_dot = false;
         while let Some(token) = tokens.next() {
             match token {
+                // A keyword, behind which a path may begin with colons.
+                TokenTree::Ident(ident) if ident == "use" => while takes(&mut tokens, ':') {},
                 TokenTree::Punct(punct) if punct.as_char() == '#' => {
                     let is_of_tests = matches!(
                         tokens.peek(),
@@ -66,6 +68,7 @@ impl Names {
         let mut path =
             if prefix.is_empty() { first.to_owned() } else { format!("{prefix}::{first}") };
         let mut last = first.to_owned();
+        let mut goes_on = false;
         while takes(tokens, ':') {
             // Of two colons; a single one states a type.
             if !takes(tokens, ':') {
@@ -77,6 +80,7 @@ impl Names {
                 Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                     self.walk(group.stream(), &path);
                     tokens.next();
+                    goes_on = true;
                     break;
                 }
                 _ => break,
@@ -96,7 +100,9 @@ impl Names {
         if is_behind_dot {
             self.called.insert(last);
         }
-        self.paths.insert(path.strip_suffix("::self").unwrap_or(&path).to_owned());
+        if !goes_on {
+            self.paths.insert(path.strip_suffix("::self").unwrap_or(&path).to_owned());
+        }
     }
 }
 

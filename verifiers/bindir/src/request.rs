@@ -53,7 +53,7 @@ impl Request {
         let file = PolicyFile::read(&self.policy).map_err(Refusal::bad_policy)?;
         record.set("policy_sha256", &Digest::sha256(&file.bytes).hex());
         record.step("policy", &[("bytes", &file.bytes.len())]);
-        parse(&file.bytes).map_err(|error| Refusal::invalid_policy(&self.policy, error))
+        parse(&file.bytes).map_err(|error| Refusal::invalid_policy(self.policy.display(), error))
     }
 }
 

@@ -164,7 +164,7 @@ async fn of_policy(
         Ok(document) => document,
         Err(error) => {
             let error = error.to_string();
-            let refusal = || OneVerdict::refused(&Refusal::invalid_policy(path, &error));
+            let refusal = || OneVerdict::refused(&Refusal::invalid_policy(path.display(), &error));
             let verdict = live.is_some().then(refusal);
             return Ok(report(Content::Invalid { error }, verdict));
         }
