@@ -23,7 +23,7 @@ const DEV_NULL: (u32, u32) = (1, 3);
 pub(crate) fn print(text: &str, deadline: Instant) -> io::Result<()> {
     let stdout = io::stdout();
     if was_closed(stdout.as_fd())? {
-        return Err(io::Error::other("it is closed"));
+        return Err(io::Error::other("it is closed, or /dev/null opened for reading as well"));
     }
     write(stdout.as_fd(), text.as_bytes(), deadline)
 }
