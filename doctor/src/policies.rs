@@ -210,6 +210,9 @@ fn stale(root: &Root, installed: &[&str]) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{DirBuilder, Permissions};
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+
     use super::*;
 
     const KEY: &str =
@@ -243,12 +246,17 @@ mod tests {
 
     #[test]
     fn a_verifier_without_a_policy_blocks_and_a_policy_without_a_verifier_is_noted() {
-        let dir = tempfile::tempdir().unwrap();
+        // Modes are set, since the umask of whoever runs the tests is not known.
+        let dir =
+            tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
         let policies = dir.path().join(POLICIES.trim_start_matches('/'));
         let documents = [("old", "{}"), ("notation", "{}"), ("digestion", r#"{"version":"1.0"}"#)];
         for (plugin, document) in documents {
-            fs::create_dir_all(policies.join(plugin)).unwrap();
-            fs::write(policies.join(plugin).join(POLICY), document).unwrap();
+            let directory = policies.join(plugin);
+            DirBuilder::new().recursive(true).mode(0o755).create(&directory).unwrap();
+            let file = directory.join(POLICY);
+            fs::write(&file, document).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         }
         let ours = |name: &str, kind| Ours { plugin: name.parse().unwrap(), kind };
         let verifiers = [ours("cosign", Kind::Cosign), ours("digestion", Kind::Digestion)];

@@ -190,11 +190,21 @@ mod tests {
 
     #[test]
     fn refuses_files_that_somebody_else_could_have_put_there() {
-        let dir = tempfile::tempdir().unwrap();
+        // Modes are set, since the umask of whoever runs the tests is not known.
+        let dir =
+            tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
+        let set_mode = |name: &str, mode| {
+            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+        };
         let write = |name: &str, bytes: &[u8], mode| {
             fs::write(at(name), bytes).unwrap();
-            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+            set_mode(name, mode);
+        };
+        let directory = |name: &str, mode| {
+            fs::create_dir(at(name)).unwrap();
+            write(&format!("{name}/policy"), b"{}", 0o600);
+            set_mode(name, mode);
         };
         write("good", b"{}", 0o600);
         write("empty", b"", 0o600);
@@ -206,15 +216,10 @@ mod tests {
         symlink(at("good"), at("link")).unwrap();
         symlink(at("loop"), at("loop")).unwrap();
         symlink(at("nowhere"), at("dangling")).unwrap();
-        fs::create_dir(at("dir")).unwrap();
-        fs::write(at("dir/policy"), b"{}").unwrap();
+        directory("dir", 0o755);
         symlink(at("dir"), at("dirlink")).unwrap();
-        fs::create_dir(at("open")).unwrap();
-        fs::write(at("open/policy"), b"{}").unwrap();
-        fs::set_permissions(at("open"), Permissions::from_mode(0o777)).unwrap();
-        fs::create_dir(at("shared")).unwrap();
-        fs::write(at("shared/policy"), b"{}").unwrap();
-        fs::set_permissions(at("shared"), Permissions::from_mode(0o775)).unwrap();
+        directory("open", 0o777);
+        directory("shared", 0o775);
         rustix::fs::mkfifoat(CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
 
         assert_eq!(PolicyFile::read(&at("good")).unwrap().bytes, b"{}");
