@@ -25,6 +25,11 @@ pub enum KeyError {
     /// A certificate where a key belongs.
     #[error("a certificate is no public key; extract it with openssl x509 -pubkey -noout")]
     Certificate,
+    /// An ECDSA key that states only half of its point.
+    #[error(
+        "a compressed point is no key here; write it with openssl ec -pubin -pubout -conv_form uncompressed"
+    )]
+    CompressedPoint,
     /// A kind of key that is not accepted.
     #[error(
         "{kind} keys are not accepted; use ECDSA P-256, P-384, P-521, Ed25519 or RSA 2048 to 4096"
@@ -42,6 +47,14 @@ pub enum KeyError {
     /// Not a `SubjectPublicKeyInfo`.
     #[error("not a public key: its DER is malformed")]
     Malformed,
+    /// The numbers of an ECDSA key are no point of its curve.
+    #[error(
+        "not a public key: it is no point of {curve}, so it was changed on its way; copy it again"
+    )]
+    NotOnCurve {
+        /// The curve.
+        curve: &'static str,
+    },
     /// Not one PEM block.
     #[error("not a public key in PEM: {0}")]
     Pem(#[from] pem_rfc7468::Error),

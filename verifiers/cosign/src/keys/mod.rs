@@ -28,6 +28,7 @@ pub use error::{KeyError, SignatureError};
 mod ed25519;
 mod error;
 mod p521;
+mod point;
 mod rsa;
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -61,9 +62,11 @@ enum Material {
 }
 
 impl PublicKey {
-    /// Reads one `PUBLIC KEY` block (RFC 7468), which holds a `SubjectPublicKeyInfo`.
+    /// Reads one `PUBLIC KEY` block (RFC 7468), which holds a `SubjectPublicKeyInfo`. Its lines may have
+    /// any width, as openssl reads them.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let (label, der) = pem_rfc7468::decode_vec(pem.trim().as_bytes())?;
+        let pem = rewrap(pem);
+        let (label, der) = pem_rfc7468::decode_vec(pem.as_bytes())?;
         match label {
             "PUBLIC KEY" => Self::from_spki_der(&der),
             "CERTIFICATE" => Err(KeyError::Certificate),
@@ -84,9 +87,9 @@ impl PublicKey {
                 .and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok())
                 .ok_or(KeyError::Malformed)?;
             match curve {
-                P256 => Material::P256(uncompressed_point(bits, 32)?),
-                P384 => Material::P384(uncompressed_point(bits, 48)?),
-                P521 => Material::P521(uncompressed_point(bits, 66)?),
+                P256 => Material::P256(point::check::<p256::NistP256>(bits, "P-256")?),
+                P384 => Material::P384(point::check::<p384::NistP384>(bits, "P-384")?),
+                P521 => Material::P521(point::check::<::p521::NistP521>(bits, "P-521")?),
                 other => return Err(KeyError::not_accepted(other)),
             }
         } else if algorithm == RSA_ENCRYPTION {
@@ -172,14 +175,25 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// SEC 1, 2.3.4: an uncompressed point is `04`, X and Y. Whether it is on the curve is checked with
-/// each signature.
-fn uncompressed_point(bits: &[u8], coordinate: usize) -> Result<Vec<u8>, KeyError> {
-    if bits.len() == 1 + 2 * coordinate && bits.first() == Some(&4) {
-        Ok(bits.to_vec())
-    } else {
-        Err(KeyError::Malformed)
+/// RFC 7468, 2 lets a reader take lines of any width and white space around them; the decoder wants 64
+/// characters on each but the last.
+fn rewrap(pem: &str) -> String {
+    let mut lines = pem.trim().lines().map(str::trim);
+    let (Some(begin), Some(end)) = (lines.next(), lines.next_back()) else {
+        return pem.trim().to_owned();
+    };
+    let mut wrapped = begin.to_owned();
+    let characters =
+        lines.flat_map(str::chars).filter(|character| !character.is_ascii_whitespace());
+    for (index, character) in characters.enumerate() {
+        if index % 64 == 0 {
+            wrapped.push('\n');
+        }
+        wrapped.push(character);
     }
+    wrapped.push('\n');
+    wrapped.push_str(end);
+    wrapped
 }
 
 fn verify_with(

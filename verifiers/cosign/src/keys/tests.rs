@@ -45,6 +45,8 @@ fn refuses_other_keys_by_name() {
             "rsa-pss.pem" => "RSASSA-PSS-only RSA keys are not accepted",
             "private.pem" => "this is a PRIVATE key",
             "certificate.pem" => "a certificate is no public key",
+            "p256-compressed.pem" => "a compressed point is no key here",
+            "p256-off-curve.pem" => "not a public key: it is no point of P-256",
             "pkcs1.pem" => "PEM block \"RSA PUBLIC KEY\" is not",
             other => panic!("{other} has no expectation"),
         };
@@ -64,9 +66,63 @@ fn pem_is_one_block_and_survives_a_round_trip() {
             pem.replace("-----END", "----END"),
             pem.replace("PUBLIC", "PUBLIK"),
             pem.replacen('\n', "\nAAAA", 1),
+            pem.replacen('\n', "\nProc-Type: 4\n\n", 1),
+            pem.replace('\n', ""),
             String::new(),
         ] {
             assert!(PublicKey::from_pem(&malformed).is_err(), "{name}: {malformed}");
         }
     }
+}
+
+#[test]
+fn pem_may_have_lines_of_any_width() {
+    for (name, path) in testdata("keys") {
+        let pem = fs::read_to_string(path).unwrap();
+        let key = PublicKey::from_pem(&pem).unwrap();
+        let lines: Vec<&str> = pem.lines().collect();
+        let [begin, body @ .., end] = lines.as_slice() else { panic!("{name}") };
+        let body: Vec<char> = body.concat().chars().collect();
+        let wrapped = |width: usize, indent: &str, line_end: &str| {
+            let lines = body.chunks(width).map(|line| line.iter().collect::<String>());
+            let lines: Vec<_> = lines.map(|line| format!("{indent}{line}{line_end}")).collect();
+            format!("{indent}{begin}{line_end}{}{indent}{end}{line_end}", lines.concat())
+        };
+        for pem in [
+            wrapped(48, "", "\n"),
+            wrapped(64, "    ", "\n"),
+            wrapped(64, "", "\r\n"),
+            wrapped(64, "", " \t\n\n"),
+            wrapped(76, "", "\n"),
+            wrapped(usize::MAX, "", "\n"),
+        ] {
+            assert_eq!(PublicKey::from_pem(&pem).as_ref(), Ok(&key), "{name}: {pem}");
+        }
+        let cut: String = pem.replacen('=', "", 1);
+        assert!(!pem.contains('=') || PublicKey::from_pem(&cut).is_err(), "{name}: {cut}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_point_of_its_curve_and_names_a_compressed_one() {
+    for (name, curve, coordinate) in
+        [("p256", "P-256", 32), ("p384", "P-384", 48), ("p521", "P-521", 66)]
+    {
+        let (_, path) =
+            testdata("keys").into_iter().find(|(file, _)| file.starts_with(name)).unwrap();
+        let key = PublicKey::from_pem(&fs::read_to_string(path).unwrap()).unwrap();
+        let (head, point) = key.spki_der().split_at(key.spki_der().len() - 2 * coordinate);
+        let refused = |point: &[u8]| PublicKey::from_spki_der(&[head, point].concat()).unwrap_err();
+        for bit in [0, 3, 8 * coordinate - 1, 8 * coordinate, 16 * coordinate - 1] {
+            let mut flipped = point.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(refused(&flipped), KeyError::NotOnCurve { curve }, "{name}, bit {bit}");
+        }
+        assert_eq!(refused(&vec![0; 2 * coordinate]), KeyError::NotOnCurve { curve });
+        assert_eq!(refused(&vec![0xff; 2 * coordinate]), KeyError::NotOnCurve { curve });
+    }
+    let key = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/refused-keys/p256-compressed.pem"),
+    );
+    assert_eq!(PublicKey::from_pem(&key.unwrap()), Err(KeyError::CompressedPoint));
 }
