@@ -184,8 +184,8 @@ pub(crate) struct Promote {
     pub(crate) destination: Reference,
     #[command(flatten)]
     pub(crate) signing: Signing,
-    /// Blobs copied at a time.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    /// Blobs copied at a time, at most 16; each takes about 0.7 MB of memory.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) jobs: u8,
 }
 

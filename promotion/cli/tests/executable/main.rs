@@ -9,6 +9,8 @@ mod key;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod published;
 #[cfg(test)]
 mod signatures;
