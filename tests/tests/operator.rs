@@ -13,9 +13,8 @@ use civ_embedded_registry::Registry;
 use civ_embedded_registry::image::{Fixture as _, LargeImage};
 use civ_tests::civ::Civ;
 use civ_tests::docker_registry::{DockerRegistry, USER};
+use civ_tests::signing::Kind;
 use civ_tests::{image, programs::Finished};
-
-const P256: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// The one line that says why, with its exit code.
 #[track_caller]
@@ -48,7 +47,7 @@ fn who_may_not_is_told_where_and_what_to_do_and_nothing_is_written() {
     let registry = DockerRegistry::start_for_user();
     let destination = format!("{}/prod/app:1", registry.address());
     let promote = |civ: &Civ| {
-        let key = civ.new_key("key.pem", &P256);
+        let key = civ.new_key("key.pem", Kind::P256);
         civ.run(["promote", &pushed.tag, &destination, "--key", key.to_str().unwrap()])
     };
 
@@ -71,7 +70,7 @@ fn who_may_not_is_told_where_and_what_to_do_and_nothing_is_written() {
     // The same registry as the source.
     let elsewhere = format!("{}/elsewhere/app:1", upstream.address());
     let civ = Civ::new();
-    let key = civ.new_key("key.pem", &P256);
+    let key = civ.new_key("key.pem", Kind::P256);
     let refused = civ.run(["promote", &destination, &elsewhere, "--key", key.to_str().unwrap()]);
     refusal(&refused, 4, &[&destination, "asks for credentials", "docker login"]);
 }
@@ -103,7 +102,7 @@ fn a_registry_that_ends_in_the_middle_is_waited_for_and_then_the_same_command_go
     let mut registry = DockerRegistry::start_on_disk();
     let destination = format!("{}/prod/app:1", registry.address());
     let civ = Civ::new();
-    let key = civ.new_key("key.pem", &P256);
+    let key = civ.new_key("key.pem", Kind::P256);
     let key = key.to_str().unwrap();
     let promote = || civ.run(["promote", &name, &destination, "--key", key]);
 
@@ -140,7 +139,7 @@ fn what_a_registry_loses_is_copied_again() {
     let pushed = image::push(upstream.address(), "upstream/app", "1", "lost");
     let registry = DockerRegistry::start();
     let civ = Civ::new();
-    let key = civ.new_key("key.pem", &P256);
+    let key = civ.new_key("key.pem", Kind::P256);
     let key = key.to_str().unwrap();
     let promote = |tag: &str| {
         let destination = format!("{}/prod/app:{tag}", registry.address());

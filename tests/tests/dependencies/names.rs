@@ -9,7 +9,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// What a source names.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     /// Paths as far as they go without generics, such as `std::env::var`; of one name, too.
     pub paths: BTreeSet<String>,
     /// Macros by their last name, such as `env`.
@@ -20,7 +20,7 @@ pub struct Names {
 
 impl Names {
     /// What the source `text` names.
-    pub fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let tokens: TokenStream = text.parse().expect("it is Rust");
         let mut names = Self::default();
         names.walk(tokens, "");
