@@ -9,18 +9,18 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// What a source names.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(super) struct Names {
     /// Paths as far as they go without generics, such as `std::env::var`; of one name, too.
-    pub paths: BTreeSet<String>,
+    pub(super) paths: BTreeSet<String>,
     /// Macros by their last name, such as `env`.
-    pub macros: BTreeSet<String>,
+    pub(super) macros: BTreeSet<String>,
     /// The last name of whatever stands before a parenthesis or behind a dot.
-    pub called: BTreeSet<String>,
+    pub(super) called: BTreeSet<String>,
 }
 
 impl Names {
     /// What the source `text` names.
-    pub(crate) fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let tokens: TokenStream = text.parse().expect("it is Rust");
         let mut names = Self::default();
         names.walk(tokens, "");
