@@ -395,6 +395,6 @@ fn text_of_the_image_stays_on_its_line_and_shows_what_is_invisible() {
     let rules = json!([{ "annotation": "owner", "from": "manifest", "oneOf": ["a".repeat(999)] }]);
     ask(&stage, &pulled, &rules).expect("long", 1, "annotation \"owner\" of manifest sha256:");
     let nested = put(&stage, INDEX, "{}");
-    let words = "image unreadable: manifest is malformed: missing field";
+    let words = "image unreadable: manifest is malformed: line 1, column 2: missing field";
     ask(&stage, &nested, &rules).expect("nothing", 1, words);
 }
