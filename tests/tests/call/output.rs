@@ -106,7 +106,7 @@ fn a_pipe_that_nobody_empties_neither_keeps_a_verdict_waiting_nor_passes_for_sai
             let writer = writer.try_clone().expect("a pipe of ours");
             let outcome = in_time(call).stderr(writer).output().expect("it runs");
             assert_eq!(outcome.status.code(), Some(code), "{outcome:?}");
-            assert_eq!(outcome.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(outcome.stdout.split_inclusive(|byte| *byte == b'\n').count(), 1);
         }
     }
     let [digestion, ..] = verifiers();

@@ -37,7 +37,7 @@ impl Names {
                 TokenTree::Punct(punct) if punct.as_char() == '#' => {
                     let is_of_tests = matches!(
                         tokens.peek(),
-                        Some(TokenTree::Group(group)) if is_for_tests(group.stream())
+                        Some(TokenTree::Group(group)) if is_for_tests(&group.stream())
                     );
                     if is_of_tests {
                         skip_item(&mut tokens);
@@ -76,7 +76,9 @@ impl Names {
             }
             match tokens.peek() {
                 Some(TokenTree::Ident(ident)) => last = ident.to_string(),
-                Some(TokenTree::Punct(punct)) if punct.as_char() == '*' => last = "*".to_owned(),
+                Some(TokenTree::Punct(punct)) if punct.as_char() == '*' => {
+                    "*".clone_into(&mut last);
+                }
                 Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                     self.walk(group.stream(), &path);
                     tokens.next();
@@ -112,7 +114,7 @@ fn takes(tokens: &mut Peekable<impl Iterator<Item = TokenTree>>, character: char
 }
 
 /// Is it exactly `cfg(test)`?
-fn is_for_tests(attribute: TokenStream) -> bool {
+fn is_for_tests(attribute: &TokenStream) -> bool {
     attribute.to_string().replace(' ', "") == "cfg(test)"
 }
 
