@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 
 use civ_oci::{Repository, media_type};
 use serde::Deserialize;
-use ureq::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use ureq::http::{Response, Uri};
 use ureq::{Agent, Body};
 
-use crate::error::TokenProblem;
+use crate::address::{authority_of, resolve, without_secrets};
 use crate::transport::{self, read_bounded};
-use crate::{Authorizer, Challenge, Endpoint, Error, Limits, guard, link};
+use crate::{Authorizer, Endpoint, Error, Limits, guard, link};
 
+mod authorize;
 mod read;
 
 /// How long to wait before a request is repeated, unless the registry says how long.
@@ -216,88 +215,6 @@ impl Client {
         Ok(request.call())
     }
 
-    /// Meets the challenge of a 401 answer.
-    fn authorize(&self, query: &Query<'_>, response: &Response<Body>) -> Result<(), Error> {
-        let unauthorized = || self.unauthorized(query, 401);
-        let challenge = response
-            .headers()
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .find_map(|header| Challenge::parse(header.to_str().ok()?))
-            .ok_or_else(unauthorized)?;
-        let of_somebody = self.ask_authorizer(query, &challenge)?;
-        let (header, of_somebody) = if let Some(header) = of_somebody {
-            (header, true)
-        } else {
-            let scope = format!("repository:{}:pull", query.repository.path());
-            let url = challenge.token_url(&scope).ok_or_else(unauthorized)?;
-            (format!("Bearer {}", self.fetch_token(query, &url)?), false)
-        };
-        let repository = query.repository.clone();
-        *self.authorization.borrow_mut() = Some(Authorization { repository, header, of_somebody });
-        Ok(())
-    }
-
-    fn ask_authorizer(
-        &self,
-        query: &Query<'_>,
-        challenge: &Challenge,
-    ) -> Result<Option<String>, Error> {
-        let Some(authorizer) = &self.authorizer else { return Ok(None) };
-        let asked = Instant::now();
-        let answer = authorizer.authorization(challenge, query.repository);
-        self.deadline.set(self.deadline.get() + asked.elapsed());
-        answer.map_err(|source| Error::Authorizer { what: query.what.to_owned(), source })
-    }
-
-    fn unauthorized(&self, query: &Query<'_>, status: u16) -> Error {
-        let authorization = self.authorization.borrow();
-        let of_somebody = authorization.as_ref().is_some_and(|known| known.of_somebody);
-        Error::Unauthorized { what: query.what.to_owned(), status, of_somebody }
-    }
-
-    fn fetch_token(&self, query: &Query<'_>, url: &str) -> Result<String, Error> {
-        let token_error = |problem| Error::Token { what: query.what.to_owned(), problem };
-        self.check_target(query, url)?;
-        let limit = self.limits.token_requests;
-        if self.token_requests.get() >= limit {
-            return Err(token_error(TokenProblem::TooOften { limit }));
-        }
-        self.token_requests.set(self.token_requests.get() + 1);
-        self.counter.fetch_add(1, Ordering::Relaxed);
-        let time_left = self.time_left(query)?;
-        let request = self.agent.get(url).config().timeout_global(Some(time_left)).build();
-        let response = match request.call() {
-            Ok(response) => response,
-            Err(source) => return Err(self.token_transport_error(query, url, source)),
-        };
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(token_error(TokenProblem::Status(status)));
-        }
-        let body = read_bounded(response, self.limits.error_body)
-            .map_err(|source| self.token_transport_error(query, url, source))?
-            .ok_or_else(|| token_error(TokenProblem::TooLarge))?;
-        let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| token_error(TokenProblem::Malformed))?;
-        answer
-            .token
-            .or(answer.access_token)
-            .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
-            .ok_or_else(|| token_error(TokenProblem::Malformed))
-    }
-
-    fn token_transport_error(&self, query: &Query<'_>, url: &str, source: ureq::Error) -> Error {
-        let what = query.what.to_owned();
-        match source {
-            ureq::Error::Io(error) if transport::is_within_machine(&error) => {
-                Error::ForbiddenTarget { what, target: without_secrets(url) }
-            }
-            ureq::Error::Timeout(_) if self.deadline_passed() => Error::Deadline { what },
-            source => Error::Token { what, problem: TokenProblem::Unreachable(source) },
-        }
-    }
-
     fn redirect_target(
         &self,
         query: &Query<'_>,
@@ -396,12 +313,6 @@ struct Answer {
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct ErrorAnswer {
     errors: Vec<ErrorDetail>,
 }
@@ -428,85 +339,12 @@ fn read_answer(
     }
 }
 
-/// An address without its query, in which there may be a signature that gives access, and without
-/// the user and password before its host.
-fn without_secrets(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
-        }
-        None if url.is_empty() => "(nowhere)".to_owned(),
-        None => url.to_owned(),
-    }
-}
-
-/// The address that `location` means in an answer from `base` (RFC 3986, 5.2), where a server sees to
-/// dots in it. As Go's client does, spaces are taken for what they mean.
-fn resolve(base: &str, location: &str) -> String {
-    let location = location.replace(' ', "%20");
-    let (scheme, rest) = base.split_once("://").unwrap_or_default();
-    let (authority, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let path = base.split(['?', '#']).next().unwrap_or_default();
-    let first = location.split(['/', '?', '#']).next().unwrap_or_default();
-    match location.as_bytes() {
-        _ if first.contains(':') => location,
-        [b'/', b'/', ..] => format!("{scheme}:{location}"),
-        [b'/', ..] => format!("{scheme}://{authority}{location}"),
-        [b'?' | b'#', ..] => format!("{path}{location}"),
-        _ => match path.rsplit_once('/') {
-            Some((directory, _)) => format!("{directory}/{location}"),
-            None => location,
-        },
-    }
-}
-
 /// Was a connection not made, or not used, for a reason that asking again does not mend?
 fn is_of_our_making(error: &std::io::Error) -> bool {
     transport::is_within_machine(error) || transport::is_bad_certificate(error)
 }
 
-fn authority_of(url: &str) -> Option<&str> {
-    url.split_once("://")?.1.split(['/', '?', '#']).next()
-}
-
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).max(BACKOFF))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_location_is_read_as_from_where_it_came() {
-        let base = "https://r.io/v2/a/blobs/x?n=1";
-        for (location, target) in [
-            ("https://s.io/b?c#d", "https://s.io/b?c#d"),
-            ("/b", "https://r.io/b"),
-            ("//s.io/b", "https://s.io/b"),
-            ("?m=2", "https://r.io/v2/a/blobs/x?m=2"),
-            ("y", "https://r.io/v2/a/blobs/y"),
-            ("y z?a b", "https://r.io/v2/a/blobs/y%20z?a%20b"),
-            ("sha256:0", "sha256:0"),
-            ("./sha256:0", "https://r.io/v2/a/blobs/./sha256:0"),
-        ] {
-            assert_eq!(resolve(base, location), target, "{location}");
-        }
-    }
-
-    #[test]
-    fn what_is_said_of_an_address_gives_no_access() {
-        for (url, said) in [
-            ("https://u:p@s.io/b?X-Amz-Signature=1", "https://s.io/b"),
-            ("https://s.io?X-Amz-Signature=1", "https://s.io"),
-            ("?X-Amz-Signature=1", "(nowhere)"),
-            ("", "(nowhere)"),
-        ] {
-            assert_eq!(without_secrets(url), said);
-        }
-    }
 }

@@ -13,6 +13,7 @@
 //! | [`client`] | [`Client`]: the implementation of [`civ_oci::RegistryRead`] | yes |
 //! | [`transport`] | connections: TLS, time-outs, addresses that may be reached | yes |
 //! | [`roots`] | the certificate authorities of the system, read when a chain asks for them | yes |
+//! | `address` | where addresses lead, and what of them may be said | no |
 //! | [`challenge`] | `WWW-Authenticate`: what a registry asks for | no |
 //! | [`endpoint`] | [`Endpoint`]: where a repository's registry is | on loopback |
 //! | `probe` | whether a server on loopback speaks TLS | yes |
@@ -24,6 +25,7 @@
 //!
 //! The modules without I/O, and [`endpoint`], are shared with the dispatcher's own client, which writes.
 
+mod address;
 pub mod authorizer;
 pub mod challenge;
 pub mod client;
