@@ -6,7 +6,7 @@ use std::time::Duration;
 use civ_embedded_registry::image::{LargeImage, SmallImage};
 use civ_embedded_registry::{Action, Fault, Registry, Response};
 use civ_promotion::registry::RegistryError;
-use civ_promotion::{Cause, Error, Kind};
+use civ_promotion::{Cause, Client, Credentials, Error, Kind};
 
 use crate::setup::{Setup, writes};
 
@@ -35,12 +35,10 @@ async fn tokens_are_fetched_once_and_asked_for_the_right_thing() {
     setup.assert_arrived(&image);
     let tokens: Vec<_> = setup.target.requests();
     let tokens: Vec<_> = tokens.iter().filter(|one| one.request.path == "/token").collect();
-    assert_eq!(tokens.len(), 2, "one to write, one for the gate to read: {tokens:#?}");
+    // One to write, and one for each form of signature that the gate, who keeps none, looks for.
     let scopes = tokens.iter().map(|one| one.request.query_values("scope"));
-    assert_eq!(
-        scopes.collect::<Vec<_>>(),
-        [["repository:prod/app:pull,push"], ["repository:prod/app:pull"]]
-    );
+    let [push, pull] = ["repository:prod/app:pull,push", "repository:prod/app:pull"];
+    assert_eq!(scopes.collect::<Vec<_>>(), [[push], [pull], [pull]]);
     assert_eq!(setup.source.issued_tokens().len(), 1);
     // The password goes to the token endpoint and nowhere else.
     for one in setup.target.requests().iter().chain(&setup.source.requests()) {
@@ -92,7 +90,7 @@ async fn a_short_lived_token_is_renewed_before_it_runs_out() {
 async fn without_credentials_the_message_says_to_log_in() {
     let image = SmallImage::new("anonymous", "linux/amd64");
     let mut setup = guarded(&image);
-    setup.credentials = civ_promotion::Credentials::Anonymous;
+    setup.credentials = Credentials::Anonymous;
     let error = setup.promote().await.unwrap_err();
     assert!(matches!(registry_error(&error), RegistryError::NoCredentials { .. }), "{error}");
     assert!(error.hint().unwrap().contains("docker login"));
@@ -177,4 +175,74 @@ async fn redirects_within_the_registry_are_followed_but_not_forever() {
     setup.source.fault(Fault::new(Action::Redirect(path)).path_contains("/manifests/v1"));
     let error = setup.promote().await.unwrap_err();
     assert!(matches!(registry_error(&error), RegistryError::TooManyRedirects { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_gate_asks_with_credentials_where_they_belong_and_nowhere_else() {
+    let image = SmallImage::new("gate", "linux/amd64");
+    let stranger = Registry::start().unwrap();
+    let elsewhere = format!("Bearer realm=\"{}/token\",service=\"x\"", stranger.url());
+    let faults = [
+        (None, ""),
+        (Some(Action::challenge(&elsewhere)), "is refused: it is not https"),
+        (Some(Action::challenge("Bearer realm=\"https://evil.test/token\"")), "not meant for it"),
+        (Some(Action::Redirect(format!("{}/v2/x", stranger.url()))), "not followed"),
+        (Some(Action::Redirect("https://127.0.0.1/v2/x".to_owned())), "within this machine"),
+        (Some(Action::status(403)), "asked with your credentials"),
+    ];
+    for ((fault, reason), bearer) in
+        faults.into_iter().flat_map(|row| [(row.clone(), true), (row, false)])
+    {
+        let target = Registry::builder();
+        let target =
+            if bearer { target.bearer("user", "canary") } else { target.basic("user", "canary") };
+        let target = target.start().unwrap();
+        let hosts = [target.host()];
+        let setup = Setup::between(Registry::start().unwrap(), target, &image).login(&hosts);
+        setup.promote().await.unwrap();
+        setup.target.clear_requests();
+        // What is asked of somebody who is known: the first request only brings the challenge.
+        if let Some(fault) = fault {
+            let is_challenge = reason.contains("https") || reason.contains("meant");
+            let fault = Fault::new(fault).path_contains("/v2/");
+            setup.target.fault(if is_challenge { fault } else { fault.after(1) });
+        }
+        let outcome = setup.ask_the_gate().await;
+        match outcome {
+            Ok(()) => assert_eq!(reason, ""),
+            Err(error) => {
+                let text = format!("{error} {error:?}");
+                assert!(!reason.is_empty() && text.contains(reason), "{reason}: {error}");
+                assert!(!text.contains("canary") && !text.contains(SECRET), "{text}");
+                assert_eq!(error.kind(), Kind::Registry);
+            }
+        }
+        for one in setup.target.requests() {
+            let secret = one.request.authorization().is_some_and(|header| header.contains(SECRET));
+            assert!(!secret || !bearer || one.request.path == "/token", "{one}");
+        }
+        assert_eq!(stranger.connections(), 0, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn the_gate_does_not_ask_for_credentials_that_nobody_wants() {
+    let image = SmallImage::new("anonymous gate", "linux/amd64");
+    let source = Registry::start().unwrap();
+    let target = Registry::builder().bearer("user", "canary").anonymous_pull(true).start().unwrap();
+    let hosts = [target.host()];
+    let setup = Setup::between(source, target, &image).login(&hosts);
+    setup.promote().await.unwrap();
+    // A configuration that cannot be read matters only where it is needed.
+    let broken = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&broken, "{").unwrap();
+    let open = Setup::of(&image);
+    open.promote().await.unwrap();
+    let client = |credentials| Client::new(credentials, open.retry.clone()).unwrap();
+    let unreadable = client(Credentials::DockerConfig(broken.path().to_owned()));
+    open.ask_the_gate_with(&unreadable).await.unwrap();
+    let error = setup.ask_the_gate_with(&unreadable).await.unwrap_err();
+    assert!(error.to_string().contains("no readable credentials"), "{error}");
+    // Without any, the registry is asked as a node asks it.
+    setup.ask_the_gate_with(&client(Credentials::Anonymous)).await.unwrap();
 }

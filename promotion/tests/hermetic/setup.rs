@@ -99,10 +99,20 @@ impl Setup {
 
     /// Whether a node that trusts the key lets the image in the destination pass.
     pub(crate) async fn passes_the_gate(&self) -> bool {
+        self.ask_the_gate().await.is_ok()
+    }
+
+    /// What such a node says.
+    pub(crate) async fn ask_the_gate(&self) -> Result<(), Error> {
+        self.ask_the_gate_with(&self.client()).await
+    }
+
+    /// The same, asked with other credentials.
+    pub(crate) async fn ask_the_gate_with(&self, client: &Client) -> Result<(), Error> {
         let image = reference(&format!("{}/prod/app@{}", self.target.host(), self.digest));
         let image = image.image().unwrap();
         let key = self.signer.public_key();
-        gate::check(&self.client(), &image, key, &self.annotations).await.is_ok()
+        gate::check(client, &image, key, &self.annotations).await
     }
 
     /// Everything that `image` is made of is at the destination, byte for byte.

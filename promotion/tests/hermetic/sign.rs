@@ -302,3 +302,27 @@ async fn an_image_without_that_name_is_an_error_that_says_where() {
         assert_eq!(error.hint(), Some("check the repository and the tag or digest"));
     }
 }
+
+/// What README and SECURITY say of the cost of a pull.
+#[tokio::test]
+async fn a_node_finds_what_civ_signed_in_few_requests() {
+    for (listing, by_formats) in [(true, [1, 1, 3]), (false, [1, 1, 4])] {
+        for (formats, expected) in EVERY.into_iter().zip(by_formats) {
+            let registry = Registry::builder().referrers(listing).start().unwrap();
+            let image = SmallImage::new("requests", "linux/amd64");
+            let mut setup = Setup::between(registry, Registry::start().unwrap(), &image);
+            setup.formats = formats;
+            sign(&setup, &setup.signer, false).await;
+            setup.source.clear_requests();
+            let image = reference(&format!("{}/team/app@{}", setup.source.host(), setup.digest));
+            let (image, key) = (image.image().unwrap(), setup.signer.public_key());
+            gate::check(&setup.client(), &image, key, &BTreeMap::new()).await.unwrap();
+            let asked = setup.source.request_lines();
+            assert_eq!(
+                asked.len(),
+                expected,
+                "{formats:?}, lists referrers: {listing}: {asked:#?}"
+            );
+        }
+    }
+}
