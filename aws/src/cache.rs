@@ -39,6 +39,25 @@ pub struct Kept {
     pub age: Duration,
 }
 
+impl Kept {
+    /// What the file `bytes` says of `key`, where it is `now`; nothing if it is too old to be used, or
+    /// from the future.
+    pub fn parse(
+        bytes: &[u8],
+        key: &KmsKeyRef,
+        now: SystemTime,
+    ) -> Result<Option<Self>, CacheError> {
+        let entry: Entry = strict_json::from_slice(bytes).map_err(|_| CacheError::Malformed)?;
+        if entry.kms != key.to_string() {
+            return Err(CacheError::OtherKey);
+        }
+        let spki = STANDARD.decode(entry.public_key).map_err(|_| CacheError::Malformed)?;
+        let fetched = UNIX_EPOCH.checked_add(Duration::from_secs(entry.fetched));
+        let age = fetched.and_then(|fetched| now.duration_since(fetched).ok());
+        Ok(age.filter(|age| *age <= KmsCache::OLDEST).map(|age| Self { spki, age }))
+    }
+}
+
 /// What a file holds.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -75,14 +94,7 @@ impl Cache {
         if bytes.len() as u64 > ENTRY_MAX {
             return Err(CacheError::Malformed);
         }
-        let entry: Entry = strict_json::from_slice(&bytes).map_err(|_| CacheError::Malformed)?;
-        if entry.kms != key.to_string() {
-            return Err(CacheError::OtherKey);
-        }
-        let spki = STANDARD.decode(entry.public_key).map_err(|_| CacheError::Malformed)?;
-        let fetched = UNIX_EPOCH.checked_add(Duration::from_secs(entry.fetched));
-        let age = fetched.and_then(|fetched| now.duration_since(fetched).ok());
-        Ok(age.filter(|age| *age <= KmsCache::OLDEST).map(|age| Kept { spki, age }))
+        Kept::parse(&bytes, key, now)
     }
 
     /// Keeps what KMS has said of `key` at `now`: whole, or not at all.

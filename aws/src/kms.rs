@@ -84,7 +84,7 @@ pub fn get_public_key(
         patience: Patience::SERVICE,
     };
     let ask = || match network.ask(&question) {
-        Ok(answer) => read(&answer, key),
+        Ok(answer) => public_key_in(&answer, key),
         Err(source) => Err(KmsError::Unreachable { host: endpoint.authority().to_owned(), source }),
     };
     match ask() {
@@ -109,7 +109,8 @@ struct ErrorAnswer {
     message: Option<String>,
 }
 
-fn read(answer: &Answer, key: &KmsKeyRef) -> Result<Vec<u8>, KmsError> {
+/// The public key that `answer` gives for `key`, and for no other: DER, not looked into.
+pub fn public_key_in(answer: &Answer, key: &KmsKeyRef) -> Result<Vec<u8>, KmsError> {
     if answer.status != 200 {
         return Err(error_of(answer, key));
     }
@@ -335,7 +336,10 @@ mod tests {
     }
 
     fn read_json(status: u16, body: &Value, arn: &str) -> Result<Vec<u8>, KmsError> {
-        read(&Answer { status, body: body.to_string().into() }, &key(&format!("awskms:///{arn}")))
+        public_key_in(
+            &Answer { status, body: body.to_string().into() },
+            &key(&format!("awskms:///{arn}")),
+        )
     }
 
     #[test]
@@ -387,7 +391,7 @@ mod tests {
         }
         let twice = format!(r#"{{"KeyId":"x",{}"#, good.to_string().trim_start_matches('{'));
         let answer = Answer { status: 200, body: twice.into() };
-        assert!(read(&answer, &key(&format!("awskms:///{ARN}"))).is_err());
+        assert!(public_key_in(&answer, &key(&format!("awskms:///{ARN}"))).is_err());
     }
 
     #[test]
@@ -423,7 +427,7 @@ mod tests {
         #[test]
         fn no_answer_makes_the_reader_panic(status in 200_u16..600, body in "\\PC{0,80}") {
             let answer = Answer { status, body: body.into() };
-            let _ = read(&answer, &key(&format!("awskms:///{ARN}")));
+            let _ = public_key_in(&answer, &key(&format!("awskms:///{ARN}")));
         }
     }
 }

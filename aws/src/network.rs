@@ -54,9 +54,12 @@ impl Patience {
 }
 
 /// An answer, whole.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// All of the body.
+    pub body: Vec<u8>,
 }
 
 /// A code of AWS's after a status, if there is one.
