@@ -50,6 +50,7 @@ pub mod docker_registry;
 pub mod elsewhere;
 pub mod gate;
 pub mod http_server;
+pub mod https;
 pub mod image;
 pub mod kms;
 pub mod programs;
