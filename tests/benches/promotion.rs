@@ -62,8 +62,10 @@ fn main() {
         command.args(arguments).args([&from, to]).env_clear().env("HOME", home.path("."));
         command
     };
+    let executable = civ::executable();
+    assert!(executable.ends_with("release/civ"), "run `cargo build --release -p civ`");
     let civ = |to: &str| {
-        let mut command = copy_with(civ::executable(), &["promote"], to);
+        let mut command = copy_with(executable.clone(), &["promote"], to);
         command.arg("--key").arg(&key);
         command
     };

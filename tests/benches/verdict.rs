@@ -1,16 +1,22 @@
 //! What a verdict costs, beside what the peer's costs, in one run on one machine:
-//! `cargo bench -p civ-tests --bench verdict`, after `cargo gate`.
+//! `cargo bench -p civ-tests --bench verdict`, after `tests/programs`, `cargo gate` and
+//! `cargo build -p civ`. It needs root, or a system that lets its users make
+//! namespaces; KMS is left out then.
 //!
 //! A real registry on loopback holds an image that the real cosign signed with a P-256 key. Each
 //! program is started as containerd starts a verifier, and each must say yes. This measures and
 //! prints; no time is asserted.
+//!
+//! Beside that image are one that `civ sign` signed, as it does by default, and one that has a bundle
+//! alone. The former is also asked for over TLS: by a name of this namespace, at a server before the
+//! registry whose authority has been added to the system's bundle, which is read as on a node.
 //!
 //! annotations-image-verifier is asked about the same image with a rule of each kind, and about an
 //! index with a rule on the labels of what this node would run. `crane manifest` fetches the same image's manifest and judges nothing.
 //!
 //! The same image is also judged by policies that leave the key to KMS, which here is a server within
 //! this process: once with the answer kept under /run/civ, and once with something in its way, so that
-//! KMS is asked each time. So the bench runs in a mount namespace with a /run of its own, as root.
+//! KMS is asked each time. So the bench runs in a mount namespace with a /run of its own.
 //!
 //! - Wall: from before the fork until the process is reaped.
 //! - CPU: user and system time of that process as wait4 says it, so what fork and exec cost is in
@@ -38,10 +44,12 @@ use std::{
 
 use civ_oci::Digest;
 use civ_tests::{
+    civ::Civ,
     cosign::{Cosign, Signing},
     docker_registry::DockerRegistry,
     gate,
     http_server::HttpServer,
+    https::{Authority, HttpsServer},
     image, programs, scratch,
 };
 use serde_json::{Value, json};
@@ -62,8 +70,12 @@ const TITLES: [[&str; 9]; 2] = [
 
 /// The key that KMS has.
 const ARN: &str = "arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+/// The registry's name over TLS.
+const HOST: &str = "r.example.test";
 /// What this program says to itself once it is in its namespace.
 const INSIDE: &str = "--inside";
+/// The same, where root started it: a verifier believes a KMS on loopback only as root's.
+const INSIDE_AS_ROOT: &str = "--inside-as-root";
 
 /// A program, and how it is asked.
 struct Contender {
@@ -91,16 +103,14 @@ struct Scene {
 }
 
 fn main() {
-    if env::args().all(|argument| argument != INSIDE) {
-        let enter = r#"mount -t tmpfs -o mode=0755 tmpfs /run; exec "$@""#;
-        let this = env::current_exe().expect("a program has a path");
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "--", "sh", "-euc", enter, "sh"]).arg(this).arg(INSIDE);
-        panic!("cannot run unshare: {}", unshare.exec());
+    let is_root = env::args().any(|argument| argument == INSIDE_AS_ROOT);
+    if !is_root && env::args().all(|argument| argument != INSIDE) {
+        enter();
     }
-    let scene = Scene::new();
+    let scene = Scene::new(is_root);
     println!("{}", machine());
-    println!("{RUNS} runs of each in turn, then {AT_ONCE} of each at once; all say yes\n");
+    println!("{RUNS} runs of each in turn, then {AT_ONCE} of each at once; all say yes");
+    println!("{}", if is_root { "" } else { "KMS is left out: that takes root\n" });
     let mut costs: Vec<Vec<Cost>> = scene.contenders.iter().map(|_| Vec::new()).collect();
     for _ in 0..RUNS {
         for (contender, costs) in scene.contenders.iter().zip(&mut costs) {
@@ -130,6 +140,49 @@ fn main() {
     print_aligned(&table);
 }
 
+/// Starts this program anew where /run is its own.
+fn enter() -> ! {
+    const ENTER: &str = r#"mount -t tmpfs -o mode=0755 tmpfs /run; exec "$@""#;
+    let is_root = rustix::process::geteuid().is_root();
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        if !is_root {
+            unshare.arg("--map-root-user");
+        }
+        unshare.args(["--mount", "--"]);
+        unshare
+    };
+    let tried = unshare().arg("true").output().expect("unshare (util-linux) is needed");
+    if !tried.status.success() {
+        let why = String::from_utf8_lossy(&tried.stderr);
+        eprintln!(
+            "{}: the bench needs a mount namespace: run it as root, or let users make namespaces \
+             (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)",
+            why.trim()
+        );
+        std::process::exit(1);
+    }
+    let this = env::current_exe().expect("a program has a path");
+    let inside = if is_root { INSIDE_AS_ROOT } else { INSIDE };
+    let error = unshare().args(["sh", "-euc", ENTER, "sh"]).arg(this).arg(inside).exec();
+    panic!("cannot run unshare: {error}");
+}
+
+/// Lets `host` lead to this machine, and has the system know `authority`, in this namespace.
+fn know(directory: &Path, host: &str, authority: &Authority) {
+    let bundles = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
+    let bundle = bundles.iter().find(|path| Path::new(path).is_file());
+    let bundle = *bundle.expect("the system has a bundle of certificate authorities");
+    for (over, more) in [(bundle, authority.pem()), ("/etc/hosts", format!("127.0.0.1 {host}\n"))] {
+        let mut text = fs::read_to_string(over).expect("a file of the system's");
+        text.push_str(&more);
+        let ours = directory.join(over.replace('/', "-"));
+        fs::write(&ours, text).expect("a file in a directory of ours");
+        let mut mount = Command::new("mount");
+        programs::run(mount.arg("--bind").arg(ours).arg(over)).expect_success("mount --bind");
+    }
+}
+
 /// One rule of each kind that an image without annotations can meet.
 fn annotation_rules() -> Value {
     json!([
@@ -145,7 +198,7 @@ fn annotation_rules() -> Value {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(is_root: bool) -> Self {
         let registry = DockerRegistry::start();
         let app = image::push(registry.address(), "team/app", "1", "an app");
         let index = image::push_index(registry.address(), "team/index", "1", "an app");
@@ -194,6 +247,35 @@ impl Scene {
             write(name, policy)
         };
         let signed = signed_by("signed", json!({ "name": "k", "publicKey": key.public_pem }));
+        let civ = Civ::new();
+        let ours =
+            civ.new_key("p.pem", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        let ours = ours.to_str().expect("a temporary path is UTF-8");
+        let public = civ.run(["public-key", "--key", ours]).expect_success("civ public-key").stdout;
+        let sign = |path: &str, more: &[&str]| {
+            let image = image::push(registry.address(), path, "1", "an app");
+            let name = image.by_digest();
+            let arguments = [&["sign", &name, "--key", ours], more].concat();
+            civ.run(arguments).expect_success("civ sign");
+            image
+        };
+        let by_civ = sign("team/civ", &[]);
+        let by_civ_bundle = sign("team/bundle", &["--format", "bundle"]);
+        let signed_by_civ = signed_by("by-civ", json!({ "name": "k", "publicKey": public }));
+        let vouching = Authority::new("the bench's");
+        let tls = HttpsServer::start(&vouching.certify(HOST), registry.address());
+        know(directory.path(), HOST, &vouching);
+        let remote = by_civ.tag.replace(registry.address(), &format!("{HOST}:{}", tls.port()));
+        let over_tls = write(
+            "over-tls",
+            json!({ "version": "1.0", "trustPolicies": [{
+                "name": "production",
+                "registryScopes": ["*"],
+                "signatureVerification": { "level": "strict" },
+                "signedIdentity": { "type": "any" },
+                "keys": [{ "name": "k", "publicKey": public }],
+            }]}),
+        );
         let spki: String = key.public_pem.lines().filter(|line| !line.starts_with('-')).collect();
         let answer = json!({ "KeyId": ARN, "KeyUsage": "SIGN_VERIFY", "PublicKey": spki });
         let kms = HttpServer::start(move |_| (200, answer.to_string()));
@@ -235,9 +317,20 @@ impl Scene {
             &[],
         ));
         contenders.extend(verifier("cosign-image-verifier", &signed));
+        for (name, tag, digest, policy) in [
+            ("  signed by civ, env -i", &by_civ.tag, &by_civ.digest, &signed_by_civ),
+            ("  signed by civ, over TLS, env -i", &remote, &by_civ.digest, &over_tls),
+            ("  bundle only, env -i", &by_civ_bundle.tag, &by_civ_bundle.digest, &signed_by_civ),
+        ] {
+            let policy = policy.to_str().expect("a temporary path is UTF-8");
+            let call = ["-name", tag, "-digest", digest, "-policy", policy];
+            let executable = gate::executable("cosign-image-verifier");
+            contenders.push(contender(name, executable, &call, &[]));
+        }
         let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
         let credentials = credentials.map(|name| (name, "test".to_owned()));
-        for (name, policy) in [("  KMS key, kept", &cached), ("  KMS key, asked for", &uncached)] {
+        let of_kms = [("  KMS key, kept", &cached), ("  KMS key, asked for", &uncached)];
+        for (name, policy) in of_kms.into_iter().filter(|_| is_root) {
             let policy = policy.to_str().expect("a temporary path is UTF-8");
             let call = ["-name", &app.tag, "-digest", &app.digest, "-policy", policy];
             let executable = gate::executable("cosign-image-verifier");
@@ -284,10 +377,22 @@ impl Scene {
         let mut cpu = Duration::ZERO;
         for child in children {
             let ended = child.wait4().expect("a child of ours");
-            assert!(ended.status.success(), "{} says no: {}", contender.name, ended.status);
+            assert!(
+                ended.status.success(),
+                "{} says no: {}",
+                contender.name,
+                self.reason(contender)
+            );
             cpu += ended.rusage.utime + ended.rusage.stime;
         }
         Cost { wall: start.elapsed(), cpu }
+    }
+
+    /// What it says when it is asked once more.
+    fn reason(&self, contender: &Contender) -> String {
+        let child = self.spawn(contender, &contender.arguments, Stdio::piped());
+        let output = child.wait_with_output().expect("a child of ours");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// The most memory that it has had resident, in bytes: the median of some runs that are not

@@ -78,11 +78,13 @@ impl Civ {
     }
 }
 
-/// `civ` beside the test programs: `target/debug/civ` for `target/debug/deps/…`.
+/// `civ` beside the test programs: `target/debug/civ` for `target/debug/deps/…`. A bench, which is in
+/// `target/release/deps`, takes that one as well: it is not what it measures.
 pub fn executable() -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let profile = test.ancestors().nth(2).expect("a test is in target/<profile>/deps");
-    let path = profile.join("civ");
-    assert!(path.is_file(), "{} not found: run `cargo build -p civ`", path.display());
-    path
+    let found = [profile.join("civ"), profile.with_file_name("debug").join("civ")];
+    let path = found.iter().find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{} not found: run `cargo build -p civ`", found[0].display()))
+        .clone()
 }
