@@ -26,6 +26,9 @@ if pid == 0:
     for standard in range(3):
         os.dup2(side, standard)
     os.closerange(3, max(terminal, side) + 1)
+    # As a shell starts it, whatever this process was told to ignore.
+    for default in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(default, signal.SIG_DFL)
     os.execv(program[0], program)
 
 

@@ -18,7 +18,8 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::credentials::{Credential, Credentials};
-use super::error::{Diagnostic, ERROR_BODY_MAX};
+use super::diagnostic::Diagnostic;
+use super::error::ERROR_BODY_MAX;
 use super::http::{self, Http};
 use super::retry::Attempts;
 use super::{RegistryError, guard};

@@ -13,7 +13,8 @@ use reqwest::header::{
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use super::auth::{Auth, Scope};
-use super::error::{Diagnostic, ERROR_BODY_MAX, is_busy};
+use super::diagnostic::Diagnostic;
+use super::error::{ERROR_BODY_MAX, is_busy};
 use super::guard::Proxies;
 use super::retry::{Attempts, Listener};
 use super::{RegistryError, Retry, guard};
@@ -156,13 +157,13 @@ impl Http {
                     let Some(error) = busy(&response) else { return Ok(response) };
                     let pause = attempts.after(&error);
                     // What the registry says about it is still to be read.
-                    let Some(pause) = pause.filter(|_| self.has_time(until, &error)) else {
+                    let Some(pause) = pause.filter(|_| has_time(until, &error)) else {
                         return Ok(response);
                     };
                     (error, pause)
                 }
                 Err(error) => {
-                    let pause = attempts.after(&error).filter(|_| self.has_time(until, &error));
+                    let pause = attempts.after(&error).filter(|_| has_time(until, &error));
                     // Nobody there is mostly a name spelt wrong, which is better said soon.
                     let nobody_there = error.is_nobody_there() && !peer.auth.has_answered();
                     match pause {
@@ -283,11 +284,6 @@ impl Http {
         RegistryError::TooSlow { limit: self.retry.question_max }
     }
 
-    /// Whether there is time for another attempt after `error`. What the registry asks for is given.
-    fn has_time(&self, until: Instant, error: &RegistryError) -> bool {
-        error.asked().is_some() || Instant::now() < until
-    }
-
     async fn authorize(
         &self,
         peer: &Peer,
@@ -310,6 +306,11 @@ impl Call {
         }
         request
     }
+}
+
+/// Whether there is time for another attempt after `error`. What the registry asks for is given.
+fn has_time(until: Instant, error: &RegistryError) -> bool {
+    error.asked().is_some() || Instant::now() < until
 }
 
 /// Where the answer leads, if it is a redirect that may be followed.

@@ -17,6 +17,7 @@
 //! | [`Retry`] | how often and how patiently a registry is asked |
 //! | [`Credentials`] | the docker configuration file |
 //! | [`RegistryError`] | why not |
+//! | [`Diagnostic`] | what a registry says for itself |
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +29,8 @@ use civ_registry::Endpoint;
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use destination::Destination;
 pub(crate) use destination::{CopyError, Upload};
-pub use error::{Diagnostic, RegistryError};
+pub use diagnostic::Diagnostic;
+pub use error::RegistryError;
 pub(crate) use error::{is_busy, root_cause};
 pub(crate) use gate::GateReaders;
 pub(crate) use retry::SILENCES_MAX;
@@ -44,6 +46,7 @@ mod auth;
 mod body;
 mod credentials;
 mod destination;
+mod diagnostic;
 mod error;
 mod gate;
 mod guard;
@@ -73,6 +76,7 @@ impl Client {
     }
 
     /// The same client, which tells `progress` when a registry keeps it waiting.
+    #[must_use]
     pub fn telling(mut self, progress: Arc<dyn Progress>) -> Self {
         self.http.listener = Listener(progress);
         self

@@ -135,10 +135,8 @@ impl<'a> Attempts<'a> {
     /// The attempt that comes after `error`.
     pub(super) fn next(&self, error: &RegistryError) -> Count {
         let left = self.retry.attempts.saturating_sub(self.failed);
-        let left = match error.is_silence() {
-            true => left.min(SILENCES_MAX.saturating_sub(self.silences)),
-            false => left,
-        };
+        let silences_left = SILENCES_MAX.saturating_sub(self.silences);
+        let left = if error.is_silence() { left.min(silences_left) } else { left };
         Count { attempt: self.failed + 1, of: self.failed + left }
     }
 

@@ -211,11 +211,14 @@ async fn sizes_that_no_registry_can_have_are_refused() {
     assert_eq!(planned.plan.missing_blob_bytes(), u64::MAX);
 }
 
+/// Makes the source an odd one.
+type Change<'a> = &'a dyn Fn(&Setup);
+
 #[tokio::test]
 async fn odd_images_are_said_to_be_what_they_are() {
     let index = SmallIndex::new("odd");
     let nest = |setup: &Setup, times: usize| {
-        let mut bytes = index.index().to_vec();
+        let mut bytes = index.index().clone();
         for _ in 0..times {
             let below = Descriptor::of(media_type::OCI_INDEX, &bytes);
             setup.source.put_manifest("team/app", None, media_type::OCI_INDEX, bytes);
@@ -242,7 +245,7 @@ async fn odd_images_are_said_to_be_what_they_are() {
         setup.source.put_manifest("team/app", Some("v1"), media_type::OCI_MANIFEST, manifest);
     };
     let missing = format!("the index {} lists it", index.digest());
-    let cases: [(&dyn Fn(&Setup), &str, &str); 5] = [
+    let cases: [(Change<'_>, &str, &str); 5] = [
         (&|setup| nest(setup, 5), "more than 4 levels deep", "by their digests"),
         (&lose, &missing, "incomplete: copy it there with all platforms"),
         (&page, "its media type is text/html", ""),

@@ -22,6 +22,14 @@ fn waiting(fleet: &Fleet, mut command: Command) -> Child {
     child
 }
 
+/// `civ` as a shell starts it, whatever this process was told to ignore.
+fn heeding(args: &[&str]) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=INT,TERM,HUP", env!("CARGO_BIN_EXE_civ")]).args(args);
+    command.env_clear();
+    command
+}
+
 fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
@@ -31,7 +39,7 @@ fn stopped_by_any_signal_nothing_is_tagged_and_the_same_command_goes_on() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let fleet = Fleet::new();
         let args = ["promote", &fleet.source, &fleet.destination, "--key", KEY];
-        let child = waiting(&fleet, command(&args));
+        let child = waiting(&fleet, heeding(&args));
         send(&child, signal);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{signal:?}");
