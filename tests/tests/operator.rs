@@ -2,7 +2,7 @@
 //! loses something; a password prompt that is left. Always: why, where, what to do, and that the same
 //! command goes on from there.
 
-#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use std::collections::BTreeMap;
 use std::fs;
