@@ -51,6 +51,7 @@ use civ_tests::{
     http_server::HttpServer,
     https::{Authority, HttpsServer},
     image, programs, scratch,
+    signing::Kind,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -248,8 +249,7 @@ impl Scene {
         };
         let signed = signed_by("signed", json!({ "name": "k", "publicKey": key.public_pem }));
         let civ = Civ::new();
-        let ours =
-            civ.new_key("p.pem", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        let ours = civ.new_key("p.pem", Kind::P256);
         let ours = ours.to_str().expect("a temporary path is UTF-8");
         let public = civ.run(["public-key", "--key", ours]).expect_success("civ public-key").stdout;
         let sign = |path: &str, more: &[&str]| {

@@ -1,7 +1,11 @@
 //! A registry on this machine, whose port does not say whether it speaks TLS: the gate finds out as
 //! containerd does, and asks where containerd pulls from. Certificates it checks all the same.
 
-#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
