@@ -86,7 +86,7 @@ impl Network {
         self.counter.fetch_add(1, Ordering::Relaxed);
         let Patience { connect, answer } = question.patience;
         let limits = Limits { connect, ..Limits::default() };
-        let agent = agent(authority_of(question.url), &limits, self.authorities.clone())
+        let agent = agent(authority_of(question.url), &limits, self.authorities.clone(), None)
             .map_err(|error| NetworkError::Broken(ureq::Error::Other(Box::new(error))))?;
         let mut request = Request::builder().method(question.method.clone()).uri(question.url);
         for (name, value) in question.headers {

@@ -48,7 +48,7 @@ fn registry(host: &str) -> Vec<Finding> {
     };
     let Ok(repository) = format!("{host}/a").parse::<Repository>() else { return Vec::new() };
     let endpoint = Endpoint::of(&repository).settled(Limits::default().connect);
-    let agent = match transport::agent(endpoint.authority(), &Limits::default(), None) {
+    let agent = match transport::agent(endpoint.authority(), &Limits::default(), None, None) {
         Ok(agent) => agent,
         Err(error) => return unreachable(&error),
     };

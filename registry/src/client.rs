@@ -10,7 +10,7 @@ use civ_oci::{Repository, media_type};
 use serde::Deserialize;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use ureq::http::{Response, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 
 use crate::address::{authority_of, resolve, without_secrets};
 use crate::transport::{self, read_bounded};
@@ -67,7 +67,11 @@ pub struct Options {
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// A PEM file of certificate authorities to use instead of the system's.
     pub authorities: Option<PathBuf>,
-    /// Counts every request as it is made, those to token servers included, for whoever has to know while one is under way.
+    /// The way to registries elsewhere than on this machine, where there is no other. A verifier has
+    /// none: it would see, and could choose, every answer.
+    pub proxy: Option<Proxy>,
+    /// Counts every request as it is made, those to token servers included, for whoever has to know
+    /// while one is under way.
     pub counter: Arc<AtomicU64>,
 }
 
@@ -79,6 +83,7 @@ impl Options {
             limits: Limits::default(),
             authorizer: None,
             authorities: None,
+            proxy: None,
             counter: Arc::default(),
         }
     }
@@ -88,7 +93,9 @@ impl Client {
     /// A client for the registry that holds `repository`. Nothing is sent yet.
     pub fn new(repository: &Repository, options: Options) -> Result<Self, Error> {
         let endpoint = Endpoint::of(repository);
-        let agent = transport::agent(endpoint.authority(), &options.limits, options.authorities)
+        let proxy = options.proxy.filter(|_| !endpoint.is_loopback());
+        let limits = &options.limits;
+        let agent = transport::agent(endpoint.authority(), limits, options.authorities, proxy)
             .map_err(|source| Error::Unreachable {
                 what: repository.to_string(),
                 source: ureq::Error::Other(Box::new(source)),

@@ -44,3 +44,5 @@ pub use client::Client;
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use limits::Limits;
+/// A proxy, as [`client::Options`] takes it.
+pub use ureq::Proxy;

@@ -2,7 +2,7 @@
 //!
 //! ureq speaks HTTP; what is added here is the TLS that it can not be told to use (roots that are
 //! read lazily) and a resolver that refuses addresses to which a registry must not send us. No proxy
-//! is used, whatever the environment says: it would see, and could choose, every answer.
+//! is used but one that is given, whatever the environment says.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use ureq::config::Config;
 use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, TcpConnector,
-    Transport, TransportAdapter,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    TcpConnector, Transport, TransportAdapter,
 };
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 
 use crate::roots::LazyRoots;
 use crate::{Limits, guard};
@@ -30,17 +30,18 @@ const OUTPUT_BUFFER: usize = 8 << 10;
 
 /// An agent for the server at `authority`, the only one that may be within this machine. It follows
 /// no redirects and takes every status for an answer. The certificate authorities are the system's,
-/// or those in `authorities`.
+/// or those in `authorities`. Where there is a `proxy`, names are resolved there.
 pub fn agent(
     authority: &str,
     limits: &Limits,
     authorities: Option<PathBuf>,
+    proxy: Option<Proxy>,
 ) -> Result<Agent, rustls::Error> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .proxy(None)
+        .proxy(proxy.clone())
         .user_agent(USER_AGENT)
         .accept_encoding("identity")
         .timeout_connect(Some(limits.connect))
@@ -50,9 +51,14 @@ pub fn agent(
         .output_buffer_size(OUTPUT_BUFFER)
         .build();
     let connector =
-        ().chain(TcpConnector::default()).chain(Tls { config: tls_config(authorities)? });
-    let resolver =
-        GuardedResolver { registry: authority.to_owned(), resolver: DefaultResolver::default() };
+        ().chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default())
+            .chain(Tls { config: tls_config(authorities)? });
+    let resolver = GuardedResolver {
+        registry: authority.to_owned(),
+        proxy: proxy.map(|proxy| proxy.uri().clone()),
+        resolver: DefaultResolver::default(),
+    };
     Ok(Agent::with_parts(config, connector, resolver))
 }
 
@@ -104,6 +110,8 @@ struct WithinMachine;
 #[derive(Debug)]
 struct GuardedResolver {
     registry: String,
+    /// Chosen by the operator as well.
+    proxy: Option<Uri>,
     resolver: DefaultResolver,
 }
 
@@ -121,7 +129,9 @@ impl Resolver for GuardedResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let resolved = self.resolver.resolve(uri, config, timeout)?;
-        if uri.authority().is_some_and(|authority| authority.as_str() == self.registry) {
+        let is_registry =
+            uri.authority().is_some_and(|authority| authority.as_str() == self.registry);
+        if is_registry || self.proxy.as_ref() == Some(uri) {
             return Ok(resolved);
         }
         let mut permitted = self.resolver.empty();
@@ -292,7 +302,7 @@ mod tests {
         }
         let authority = format!("localhost:{port}");
         let authorities = Some(bundle.path().to_owned());
-        let agent = agent(&authority, &Limits::default(), authorities).unwrap();
+        let agent = agent(&authority, &Limits::default(), authorities, None).unwrap();
         let request = agent.get(format!("https://localhost:{port}/"));
         let response = request.call().map_err(|error| error.to_string())?;
         response.into_body().read_to_string().map_err(|error| error.to_string())
@@ -331,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_address_within_the_machine_is_reached_only_as_the_registry_itself() {
-        let agent = agent("r.example", &Limits::default(), None).unwrap();
+        let agent = agent("r.example", &Limits::default(), None, None).unwrap();
         for host in ["localhost", "127.0.0.1", "[::1]", "169.254.169.254", "[::ffff:127.0.0.1]"] {
             let error = agent.get(format!("https://{host}:1/")).call().unwrap_err().to_string();
             assert!(error.contains("within this machine"), "{host}: {error}");

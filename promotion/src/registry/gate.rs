@@ -3,10 +3,12 @@
 //! What a verifier may spend on a registry, and what it follows, decide about an image as its
 //! signatures do: a registry that answers too slowly, or redirects too often, is one that no node
 //! pulls from. So this is the verifiers' client with their limits, and not the one beside it. Only who
-//! asks is another: where there are credentials for a registry, and it asks for some, they are used,
-//! by the rules of [`Auth`]. Else it is asked as a node asks it.
+//! asks, and from where, is another: where there are credentials for a registry, and it asks for some,
+//! they are used, by the rules of [`Auth`]; and proxies and certificate authorities are those that the
+//! environment names for this machine, as for the client beside it.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +20,7 @@ use tokio::runtime::Handle;
 
 use super::auth::{Auth, Scope};
 use super::http::Http;
-use super::{Client, RegistryError};
+use super::{Client, RegistryError, guard};
 
 /// Opens registries as verifiers do. Not to be used on a thread of the runtime.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ impl GateReaders {
         let (_, auth) = self.client.known(repository);
         let mut options = Options::until(Instant::now() + WORK_MAX);
         options.limits.requests = requests_max;
+        options.proxy = guard::way_out();
+        options.authorities = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         options.authorizer = Some(Arc::new(LoggedIn {
             auth,
             http: self.client.http.clone(),

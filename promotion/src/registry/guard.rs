@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use civ_oci::text::one_line;
-use civ_registry::{Endpoint, guard};
+use civ_registry::{Endpoint, Proxy, guard};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -109,6 +109,14 @@ pub(super) fn leads_here(error: &reqwest::Error) -> Option<String> {
 /// The resolver for places that a registry names.
 pub(super) fn elsewhere_only(proxies: Proxies) -> Arc<impl Resolve> {
     Arc::new(ElsewhereOnly { proxies })
+}
+
+/// The proxy of the environment for `https`, which is all that leads elsewhere, save for the hosts that
+/// `NO_PROXY` names.
+pub(super) fn way_out() -> Option<Proxy> {
+    let variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if variables.into_iter().any(is_set) { Proxy::try_from_env() } else { None }
 }
 
 /// The names of the proxies that the environment asks to go through. A registry may not lead there:

@@ -1,6 +1,6 @@
 //! `civ` as the system sees it: signals, memory, exit codes of what is around it, proxies.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -165,6 +165,32 @@ fn a_proxy_of_the_environment_sees_nothing_of_loopback() {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(proxy.connections(), 0);
+}
+
+/// The gate's own client goes no way of the environment's, on a node. Where an operator asks, there may
+/// be no other.
+#[test]
+fn what_a_node_would_say_is_found_out_through_the_proxy_of_the_environment() {
+    let proxy = Registry::start().unwrap();
+    let image = format!("registry.invalid/team/app@sha256:{}", "0".repeat(64));
+    let home = tempfile::tempdir().unwrap();
+    let policy = home.path().join("policy");
+    let rules = r#""rules": [{ "annotation": "team", "present": true }]"#;
+    let statement = format!(r#"{{ "name": "all", "registryScopes": ["*"], {rules} }}"#);
+    fs::write(&policy, format!(r#"{{ "version": "1.0", "trustPolicies": [{statement}] }}"#))
+        .unwrap();
+    let policy = policy.to_str().unwrap();
+    let explain = |variable: &str| {
+        let mut civ = command(&["policy", "explain", &image, "--policy", policy, "--live"]);
+        civ.env(variable, format!("http://localhost:{}", proxy.addr().port())).output().unwrap()
+    };
+    let output = explain("HTTPS_PROXY");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert!(proxy.connections() > 0, "{output:?}");
+    // For http, of which there is none elsewhere than on loopback.
+    let before = proxy.connections();
+    assert_eq!(explain("HTTP_PROXY").status.code(), Some(4));
+    assert_eq!(proxy.connections(), before);
 }
 
 #[test]
