@@ -95,7 +95,7 @@ fn catches(child: &Child, signal: Signal) -> bool {
 
 /// A field of the process's status.
 fn status(child: &Child, field: &str) -> Option<String> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(value.trim().trim_end_matches(" kB").to_owned())
 }
