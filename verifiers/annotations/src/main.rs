@@ -1,6 +1,6 @@
 /*! *annotations-image-verifier*: does this image say of itself what the policy asks?
 
-One pull, in order: [`answer`] makes a request of what containerd says; the policy is read; and
+One pull, in order: [`answer()`] makes a request of what containerd says; the policy is read; and
 [`civ_annotations::decide()`] finds the statement for the repository, fetches the image's own documents
 and compares what they say. What this needs of the outside world is stated here. */
 

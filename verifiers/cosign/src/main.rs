@@ -1,6 +1,6 @@
 /*! *cosign-image-verifier*: has a trusted key signed this image?
 
-One pull, in order: [`answer`] makes a request of what containerd says; the policy is read; and
+One pull, in order: [`answer()`] makes a request of what containerd says; the policy is read; and
 [`civ_cosign::decide()`] finds the statement for the repository, fetches the signatures and verifies
 them. What each of these needs of the outside world is stated here and nowhere else. */
 
