@@ -268,7 +268,7 @@ mod tests {
             ("", ScopeError::Reference(ReferenceError::EmptyPath)),
             ("r.io/", ScopeError::Reference(ReferenceError::EmptyPath)),
             ("r.io/a:tag", ScopeError::Reference(ReferenceError::BadPath)),
-            ("https://r.io/a", ScopeError::Reference(ReferenceError::BadPort)),
+            ("https://r.io/a", ScopeError::Reference(ReferenceError::Scheme)),
         ] {
             assert_eq!(text.parse::<Scope>().unwrap_err(), why, "{text}");
         }

@@ -13,16 +13,34 @@ use crate::endpoint::split_port;
 /// May a registry at `registry` send its clients to `scheme://authority`?
 ///
 /// `https` leads anywhere that [`permits_address`] permits; `http` only back to a registry that is
-/// itself spoken to over `http` on loopback.
+/// itself spoken to over `http` on loopback. Where a name leads is for whoever resolves it to see.
 pub fn permits_url(registry: &Endpoint, scheme: &str, authority: &str) -> bool {
     match scheme {
-        "https" => !authority.contains('@'),
+        "https" => {
+            !authority.contains('@')
+                && (authority == registry.authority() || permits_host(split_port(authority).0))
+        }
         "http" => {
             let without_default = |authority: &'_ str| authority.trim_end_matches(":80").to_owned();
             registry.is_plain_loopback()
                 && without_default(registry.authority()) == without_default(authority)
         }
         _ => false,
+    }
+}
+
+/// May a registry send its clients to `host`, as far as it is an address? What ends in a number and is
+/// none as we read it may be one as others do (`127.1`, `0x7f000001`).
+fn permits_host(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse() {
+        return permits_address(address);
+    }
+    let last = bare.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let digits = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    match digits {
+        Some(digits) => !digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
 
@@ -131,6 +149,35 @@ mod tests {
         // Where a port may be either, only once it is known to be spoken to without TLS.
         assert!(!permits_url(&endpoint("127.0.0.1:5000/a"), "http", "127.0.0.1:5000"));
         assert!(!permits_url(&local, "http", "169.254.169.254"));
+    }
+
+    /// Through a proxy nobody here sees where a name leads, nor whether it is one.
+    #[test]
+    fn an_address_within_the_machine_is_no_target_however_it_is_written() {
+        let local = endpoint("127.0.0.1:443/a");
+        for (authority, permitted) in [
+            ("169.254.169.254", false),
+            ("127.0.0.1:22", false),
+            ("[::1]:5000", false),
+            ("[::ffff:127.0.0.1]", false),
+            ("2130706433", false),
+            ("127.1", false),
+            ("0x7f.0.0.1", false),
+            ("0x7f000001", false),
+            ("127.0.0.1.", false),
+            ("10.0.0.1:5000", true),
+            ("[fd00::1]", true),
+            ("r2.example", true),
+            ("0x7f.example", true),
+        ] {
+            assert_eq!(
+                permits_url(&endpoint("r.example/a"), "https", authority),
+                permitted,
+                "{authority}"
+            );
+        }
+        assert!(permits_url(&local, "https", local.authority()));
+        assert!(!permits_url(&local, "https", "127.0.0.1:22"));
     }
 
     #[test]

@@ -45,4 +45,4 @@ pub use endpoint::Endpoint;
 pub use error::Error;
 pub use limits::Limits;
 /// A proxy, as [`client::Options`] takes it.
-pub use ureq::Proxy;
+pub use ureq::{Error as ProxyError, Proxy, ProxyProtocol};

@@ -2,13 +2,13 @@
 //! kept.
 
 /// The image's repository.
-pub const REPOSITORY: &str = "r.example/team/app";
+pub(crate) const REPOSITORY: &str = "r.example/team/app";
 /// The image's manifest.
-pub const IMAGE: &[u8] = b"{}";
+pub(crate) const IMAGE: &[u8] = b"{}";
 
 /// P-256, P-384, Ed25519 and RSA.
 #[allow(dead_code, reason = "the seeds are signed by others")]
-pub const PEM: [&str; 4] = [
+pub(crate) const PEM: [&str; 4] = [
     "-----BEGIN PUBLIC KEY-----\n\
      MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYTVluE7UqUm0UtDq46NcU5ezeWWe\n\
      klbLHdusnRf+RJKh3OS4QXGhXQDNr72sNsr6X8WhdIgQvppW+U7P4mS+tw==\n\

@@ -70,8 +70,8 @@ fn assert_left_out(finished: &Finished, why: &str) {
 }
 
 #[track_caller]
-fn assert_stopped(finished: &Finished) {
-    assert_eq!(finished.code, Some(130), "{finished:#?}");
+fn assert_stopped(finished: &Finished, code: i32) {
+    assert_eq!(finished.code, Some(code), "{finished:#?}");
     assert!(!finished.stdout.contains(GOOD), "{finished:#?}");
 }
 
@@ -136,18 +136,18 @@ fn a_containerd_that_dies_is_no_verdict() {
 #[test]
 fn what_is_stopped_at_any_time_leaves_nothing() {
     let demo = Demo::with_script(r#"sleep 0.3; exec "$real" "$@""#);
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         // As a terminal does, and as `kill` does.
         let early = start(&demo);
         demo.wait_for_directory(|name| !name.starts_with("civ-demo-"));
         early.signal_all(signal);
-        assert_stopped(&early.finish());
+        assert_stopped(&early.finish(), code);
         demo.assert_nothing_left();
 
         let mut amid = start(&demo);
         amid.wait_for("  containerd   allowed");
         amid.signal(signal);
-        assert_stopped(&amid.finish());
+        assert_stopped(&amid.finish(), code);
         demo.assert_nothing_left();
     }
 }

@@ -136,7 +136,7 @@ fn refuses_to_be_sent_from_tls_to_no_tls_or_into_the_machine() {
         (format!("http://{}", remote.authority), "not followed"),
         (format!("http://{HOST}:{plain_port}"), "not followed"),
         (format!("http://{plain}"), "not followed"),
-        (format!("https://127.0.0.1:{port}"), "within this machine"),
+        (format!("https://127.0.0.1:{port}"), "not followed"),
         (format!("https://localhost:{port}"), ""),
     ] {
         remote.stage.registry.clear_faults();

@@ -122,15 +122,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// stdout is gone, or full. What the result is of has been done by then.
+/// stdout or stderr is gone, or full.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let exit = match error.kind() {
             io::ErrorKind::BrokenPipe => Exit::Closed,
             _ => Exit::Key,
         };
-        Self::new(exit, format_args!("done, but the result cannot be written to stdout: {error}"))
-            .hint("give it room")
+        Self::new(exit, format_args!("the result cannot be written: {error}")).hint("give it room")
     }
 }
 

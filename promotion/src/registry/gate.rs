@@ -45,11 +45,15 @@ impl GateReaders {
         repository: &Repository,
         requests_max: u32,
     ) -> Result<civ_registry::Client, civ_registry::Error> {
-        let (_, auth) = self.client.known(repository);
+        let (endpoint, auth) = self.client.known(repository);
+        let proxy = guard::way_out(&endpoint).map_err(|source| {
+            civ_registry::Error::Unreachable { what: repository.to_string(), source }
+        })?;
         let mut options = Options::until(Instant::now() + WORK_MAX);
         options.limits.requests = requests_max;
-        options.proxy = guard::way_out();
-        options.authorities = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+        options.proxy = proxy;
+        let bundle = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+        options.authorities = bundle.map(PathBuf::from);
         options.authorizer = Some(Arc::new(LoggedIn {
             auth,
             http: self.client.http.clone(),

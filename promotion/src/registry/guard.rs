@@ -2,11 +2,15 @@
 //! client's redirects, realms and upload locations, and to the addresses that names lead to.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use civ_oci::text::one_line;
-use civ_registry::{Endpoint, Proxy, guard};
+use civ_registry::{Endpoint, Proxy, ProxyError, ProxyProtocol, guard};
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -49,15 +53,14 @@ fn objection(registry: &Endpoint, to: &Url) -> Option<&'static str> {
     if !to.username().is_empty() || to.password().is_some() {
         return Some("it has a user in it");
     }
-    if !guard::permits_url(registry, to.scheme(), &authority(to)) {
-        return Some("it is not https");
+    if guard::permits_url(registry, to.scheme(), &authority(to)) {
+        return None;
     }
-    let host = to.host_str().unwrap_or_default();
     // Where a name leads is checked when it is resolved.
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    let stays_here = address.is_some_and(|address| !guard::permits_address(address));
-    (stays_here && !is_registry(registry, to))
-        .then_some("it is an address of this machine or of its cloud")
+    Some(match to.scheme() {
+        "https" => "it is an address of this machine or of its cloud",
+        _ => "it is not https",
+    })
 }
 
 fn place(url: &Url) -> String {
@@ -111,12 +114,35 @@ pub(super) fn elsewhere_only(proxies: Proxies) -> Arc<impl Resolve> {
     Arc::new(ElsewhereOnly { proxies })
 }
 
-/// The proxy of the environment for `https`, which is all that leads elsewhere, save for the hosts that
-/// `NO_PROXY` names.
-pub(super) fn way_out() -> Option<Proxy> {
-    let variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if variables.into_iter().any(is_set) { Proxy::try_from_env() } else { None }
+/// The proxy that the environment asks to go through to `registry`, read as the client here reads it.
+///
+/// # Errors
+/// It is of a kind that neither client can use.
+pub(super) fn way_out(registry: &Endpoint) -> Result<Option<Proxy>, ProxyError> {
+    let address: Uri = registry.to_string().parse().map_err(|_| ProxyError::InvalidProxyUrl)?;
+    let Some(found) = Matcher::from_env().intercept(&address) else { return Ok(None) };
+    let protocol = match found.uri().scheme_str() {
+        Some("http") => ProxyProtocol::Http,
+        Some("https") => ProxyProtocol::Https,
+        _ => return Err(ProxyError::InvalidProxyUrl),
+    };
+    let mut proxy = Proxy::builder(protocol).host(found.uri().host().unwrap_or_default());
+    if let Some(port) = found.uri().port_u16() {
+        proxy = proxy.port(port);
+    }
+    let credentials: Option<(String, String)> = found.basic_auth().and_then(credentials_in);
+    if let Some((user, password)) = credentials {
+        proxy = proxy.username(&user).password(&password);
+    }
+    proxy.build().map(Some)
+}
+
+/// The user and password in an `Authorization` header.
+fn credentials_in(header: &HeaderValue) -> Option<(String, String)> {
+    let encoded = header.to_str().ok()?.strip_prefix("Basic ")?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 /// The names of the proxies that the environment asks to go through. A registry may not lead there:

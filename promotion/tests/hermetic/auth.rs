@@ -187,7 +187,7 @@ async fn the_gate_asks_with_credentials_where_they_belong_and_nowhere_else() {
         (Some(Action::challenge(&elsewhere)), "is refused: it is not https"),
         (Some(Action::challenge("Bearer realm=\"https://evil.test/token\"")), "not meant for it"),
         (Some(Action::Redirect(format!("{}/v2/x", stranger.url()))), "not followed"),
-        (Some(Action::Redirect("https://127.0.0.1/v2/x".to_owned())), "within this machine"),
+        (Some(Action::Redirect("https://127.0.0.1/v2/x".to_owned())), "not followed"),
         (Some(Action::status(403)), "asked with your credentials"),
     ];
     for ((fault, reason), bearer) in
@@ -242,7 +242,7 @@ async fn the_gate_does_not_ask_for_credentials_that_nobody_wants() {
     let unreadable = client(Credentials::DockerConfig(broken.path().to_owned()));
     open.ask_the_gate_with(&unreadable).await.unwrap();
     let error = setup.ask_the_gate_with(&unreadable).await.unwrap_err();
-    assert!(error.to_string().contains("no readable credentials"), "{error}");
+    assert!(error.to_string().contains("is not JSON"), "{error}");
     // Without any, the registry is asked as a node asks it.
     setup.ask_the_gate_with(&client(Credentials::Anonymous)).await.unwrap();
 }
