@@ -66,15 +66,13 @@ fn main() {
     let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
         "config": descriptor("application/vnd.oci.image.config.v1+json", b"{}"),
         "layers": [], "annotations": { "a": "1.3" } });
-    let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Labels": { "a": "a" } } });
+    let config =
+        json!({ "architecture": "amd64", "os": "linux", "config": { "Labels": { "a": "a" } } });
     seeds("document", [index.to_string().into(), manifest.to_string().into()]);
     seeds("strict_json", [index.to_string().into(), numbers_of_every_kind()]);
     seeds(
         "annotations",
-        [
-            format!("{index}\n{manifest}\n{config}").into(),
-            format!("{manifest}\n{config}").into(),
-        ],
+        [format!("{index}\n{manifest}\n{config}").into(), format!("{manifest}\n{config}").into()],
     );
 
     let link = br#"</v2/a/referrers/sha256:0?n=1&last=2>; rel="prev", </v2/a?n=2>; rel="next""#;
@@ -83,18 +81,25 @@ fn main() {
         br#"Bearer realm="https://auth.example/token",service="r.example",scope="repository:a:pull""#.to_vec(),
         br#"Basic realm="r", Bearer realm="https:\/\/a.example""#.to_vec(),
     ]);
-    seeds("reference", [format!("{image}").into(), b"localhost:5000/a:1".to_vec(), b"busybox".to_vec()]);
-    seeds("kms_key", [
-        format!("awskms:///{ARN}").into(),
-        format!("awskms://localhost:4566/{ALIAS}").into(),
-        b"awskms:///alias/release".to_vec(),
-    ]);
+    seeds(
+        "reference",
+        [format!("{image}").into(), b"localhost:5000/a:1".to_vec(), b"busybox".to_vec()],
+    );
+    seeds(
+        "kms_key",
+        [
+            format!("awskms:///{ARN}").into(),
+            format!("awskms://localhost:4566/{ALIAS}").into(),
+            b"awskms:///alias/release".to_vec(),
+        ],
+    );
     let spki = STANDARD.encode(key.spki_der());
     let answer = json!({ "KeyId": ARN, "KeyUsage": "SIGN_VERIFY", "PublicKey": spki,
         "SigningAlgorithms": ["ECDSA_SHA_256"] });
     let refusal = json!({ "__type": "com.amazonaws.kms#AccessDeniedException:x", "message": "no" });
     seeds("kms_answer", [answer.to_string().into(), refusal.to_string().into()]);
-    let kept = json!({ "kms": format!("awskms:///{ARN}"), "fetched": 1_763_799_000, "publicKey": spki });
+    let kept =
+        json!({ "kms": format!("awskms:///{ARN}"), "fetched": 1_763_799_000, "publicKey": spki });
     seeds("cache_entry", [kept.to_string().into()]);
 }
 
@@ -110,9 +115,7 @@ fn signatures(image: &ImageId, payload: &[u8], signature: &[u8], bundled: &[u8])
         layer
     };
     let config = descriptor("application/vnd.oci.image.config.v1+json", b"{}");
-    let image_of = |layers: Value| {
-        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers })
-    };
+    let image_of = |layers: Value| json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
     let subject = descriptor(MANIFEST, untrusted_keys::IMAGE);
     let mut referrer = image_of(json!([descriptor(BUNDLE, bundled)]));
     referrer["artifactType"] = BUNDLE.into();
@@ -156,7 +159,8 @@ fn policies(pem: &str) -> [Vec<u8>; 3] {
 }
 
 fn numbers_of_every_kind() -> Vec<u8> {
-    br#"{"a":[0,-1,1.5,1e9,-2.5E-3,18446744073709551615],"b":"\u00fc\ud83d\ude00\n","c":{}}"#.to_vec()
+    br#"{"a":[0,-1,1.5,1e9,-2.5E-3,18446744073709551615],"b":"\u00fc\ud83d\ude00\n","c":{}}"#
+        .to_vec()
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {

@@ -79,7 +79,7 @@ impl Civ {
 }
 
 /// `civ` beside the test programs: `target/debug/civ` for `target/debug/deps/…`. A bench, which is in
-/// `target/release/deps`, takes that one as well: it is not what it measures.
+/// `target/release/deps`, takes that one if there is no other.
 pub fn executable() -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let profile = test.ancestors().nth(2).expect("a test is in target/<profile>/deps");

@@ -13,6 +13,8 @@
 //! | [`civ`], [`gate`] | ours: the command line; the verifiers, called as containerd calls them |
 //! | [`programs`], `daemon`, [`scratch`] | how programs are found, run and ended; where a test writes |
 //! | [`elsewhere`], [`http_server`] | other system directories; a server that says what a test wants |
+//! | [`https`] | a registry behind TLS, and certificate authorities |
+//! | [`demo`] | `civ demo` as a process that is watched and stopped |
 //! | [`image`], [`signing`], [`bundling`], [`transparency_log`] | images, and signers and attackers in each format, written out by hand |
 //! | [`stage`] | one image in a registry in this process, and the gate asked about it as executable and as library |
 //! | [`workshop`] | civ and cosign beside a registry and a KMS, and every kind of key that they share |
@@ -23,6 +25,8 @@
 //! |---|---|
 //! | `containerd` * | what a node does with a pull: by ctr and by CRI, allowed, refused, eight at once |
 //! | `promotion` *, `interop` *, `keys` * | what civ signs, cosign verifies, and the reverse; their key files |
+//! | `operator` * | what goes wrong for whoever promotes: permissions, restarts, lost blobs, signals |
+//! | `demo`, `demo_containerd` * | `civ demo`, with verifiers that must fail it, in odd places, stopped at any time |
 //! | `doctor` *, `doctor_network` *, `containerd_config` * | what `civ doctor` finds, and reads as containerd does |
 //! | `transparency` * | log entries, as cosign and civ judge them |
 //! | `kms_on_node` *, `aws_credentials` | public keys that the node asks a KMS for, and with whose credentials |
@@ -30,6 +34,7 @@
 //! | `signatures`, `mutation` | the cosign verifier against an attacker who has the registry |
 //! | `annotations`, `digestion`, `explain` | the other verifiers; `civ policy explain` beside them |
 //! | `registry_faults` | registries that are down, slow, endless or lie |
+//! | `https`, `https_containerd` *, `loopback` | registries behind TLS, and those on this machine |
 //! | `dependencies` | what must not depend on what |
 #![allow(
     clippy::expect_used,

@@ -58,7 +58,7 @@ impl RegistryRead for Anything<'_> {
     ) -> Result<Option<StoredManifest>, Self::Error> {
         self.count();
         let (bytes, media_type) = match selector {
-            Selector::Tag(tag) if tag.as_str().ends_with(".sig") => {
+            Selector::Tag(tag) if tag.as_str().strip_suffix(".sig").is_some() => {
                 (self.documents[0], media_type::OCI_MANIFEST)
             }
             Selector::Tag(_) => (self.documents[2], media_type::OCI_INDEX),
@@ -72,7 +72,7 @@ impl RegistryRead for Anything<'_> {
         self.count();
         let number = self.blobs.replace(self.blobs.get() + 1);
         let bytes = self.documents[3 + number % 2];
-        Ok(bytes[..bytes.len().min(limit as usize)].to_vec())
+        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].to_vec())
     }
 
     fn referrers(

@@ -17,7 +17,8 @@ use crate::output::{Format, print};
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// The longest for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(25);
-/// The longest for a verdict: a node takes 8 s.
+/// The longest for a verdict. The registry has a node's 8 s; beside them there are the tag, KMS and
+/// credential helpers.
 const VERDICT_MAX: Duration = Duration::from_mins(1);
 
 #[derive(Serialize)]

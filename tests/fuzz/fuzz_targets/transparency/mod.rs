@@ -38,27 +38,27 @@ static AUTHORITY: LazyLock<Transparency> = LazyLock::new(|| {
 });
 
 /// The entry of the signature.
-pub fn entry() -> Value {
+pub(crate) fn entry() -> Value {
     BUNDLE["verificationMaterial"]["tlogEntries"][0].clone()
 }
 
 /// A bundle's proofs with this entry alone.
-pub fn bundle(entry: &Value) -> UntrustedProofs {
+pub(crate) fn bundle(entry: &Value) -> UntrustedProofs {
     UntrustedProofs::from_bundle(&json!({ "tlogEntries": [entry] }).to_string())
 }
 
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
 /// The log's policy must refuse.
-pub fn refuse(proofs: &UntrustedProofs) {
+pub(crate) fn refuse(proofs: &UntrustedProofs) {
     let signature = BUNDLE["messageSignature"]["signature"].as_str().unwrap();
     check(&LOG, proofs, &STANDARD.decode(signature).unwrap());
 }
 
 /// The authority's policy must refuse: it never saw this signature.
-pub fn refuse_timestamp(proofs: &UntrustedProofs) {
+pub(crate) fn refuse_timestamp(proofs: &UntrustedProofs) {
     check(&AUTHORITY, proofs, b"a signature that nobody stamped");
 }
 
