@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 
 use civ_oci::{
-    Descriptor, Digest, Document, ImageId, Reference, Selector, StoredManifest, media_type,
+    Descriptor, Digest, Document, ImageId, Reference, Selector, StoredManifest, Tag, media_type,
 };
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 
@@ -155,9 +155,10 @@ pub(crate) async fn resolve(image: &Reference, source: &Source) -> Result<Stored
     source.manifest(&selector).await.map_err(|error| fail(error.into()))
 }
 
-async fn tag_state(
+/// What `tag` of the destination names now, of which `wanted` is to be the digest.
+pub(crate) async fn tag_state(
     destination: &Reference,
-    tag: civ_oci::Tag,
+    tag: Tag,
     wanted: &Digest,
     target: &Destination,
 ) -> Result<TagState, Error> {

@@ -8,7 +8,7 @@ use civ_policy::UtcTime;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 
 use crate::error::{Cause, Error, Step};
-use crate::plan::{Plan, PlannedManifest, TagState, resolve};
+use crate::plan::{Plan, PlannedManifest, TagState, resolve, tag_state};
 use crate::progress::Progress;
 use crate::registry::{Client, Destination, Source};
 use crate::sign::{Formats, Signatures, Signing, Subject};
@@ -56,10 +56,17 @@ pub struct Promoted {
     pub image: ImageId,
     /// The tag that now names it.
     pub tag: Reference,
-    /// Whether the tag was set now, or did name the image before.
-    pub tag_moved: bool,
+    /// What the tag named just before it was set; the image itself where it was not set now.
+    pub tag_was: TagState,
     /// The signatures of each image, and which of them were made now.
     pub signatures: Vec<Signatures>,
+}
+
+impl Promoted {
+    /// Whether the tag was set now, or did name the image before.
+    pub fn tag_moved(&self) -> bool {
+        self.tag_was != TagState::Same
+    }
 }
 
 impl Promotion {
@@ -129,9 +136,10 @@ impl Planned<'_> {
             }
         });
         let signatures = images.buffered(AT_ONCE).try_collect().await?;
-        let tag_moved = publish(&plan, &target).await?;
-        progress.tagged(&plan.destination, tag_moved);
-        Ok(Promoted { image: plan.image(), tag: plan.destination, tag_moved, signatures })
+        let tag_was = publish(&plan, &target).await?;
+        let promoted = Promoted { image: plan.image(), tag: plan.destination, tag_was, signatures };
+        progress.tagged(&promoted.tag, promoted.tag_moved());
+        Ok(promoted)
     }
 }
 
@@ -206,17 +214,20 @@ fn to_sign(plan: &Plan, recursive: bool) -> Vec<Subject> {
     top.chain(plan.children().filter(|_| recursive)).map(subject).collect()
 }
 
-/// Sets the tag, unless it names the image already.
-async fn publish(plan: &Plan, target: &Destination) -> Result<bool, Error> {
-    let (TagState::Absent | TagState::Other(_), Some(tag), Some(top)) =
-        (&plan.tag, &plan.destination.tag, plan.manifests.last())
-    else {
-        return Ok(false);
+/// Sets the tag, unless it names the image already, and says what it named. Somebody else may have
+/// moved it since the plan was made: it is looked at again.
+async fn publish(plan: &Plan, target: &Destination) -> Result<TagState, Error> {
+    let (Some(tag), Some(top)) = (&plan.destination.tag, plan.manifests.last()) else {
+        return Err(Error::new(Step::Tag, plan.destination.clone(), Cause::Internal));
     };
+    let was = tag_state(&plan.destination, tag.clone(), &top.digest, target).await?;
+    if was == TagState::Same {
+        return Ok(was);
+    }
     let name = Selector::Tag(tag.clone());
     target.push_manifest(&name, &top.media_type, &top.bytes).await.map_err(|error| {
         let cause = if sign::is_immutable(&error) { Cause::ImmutableTag } else { error.into() };
         Error::new(Step::Tag, plan.destination.clone(), cause)
     })?;
-    Ok(true)
+    Ok(was)
 }

@@ -7,7 +7,7 @@ use civ_promotion::plan::TagState;
 use civ_promotion::registry::RegistryError;
 use civ_promotion::{Cause, Format, Formats, Promotion, Signatures, Step, promote};
 
-use crate::setup::{Setup, reference, writes};
+use crate::setup::{Setup, reference, silent, writes};
 
 #[tokio::test]
 async fn an_image_arrives_byte_for_byte_signed_and_tagged_last() {
@@ -16,7 +16,7 @@ async fn an_image_arrives_byte_for_byte_signed_and_tagged_last() {
     let promoted = setup.promote().await.unwrap();
     setup.assert_arrived(&image);
     assert_eq!(setup.published().unwrap().digest, setup.digest);
-    assert!(promoted.tag_moved);
+    assert!(promoted.tag_moved());
     assert_eq!(promoted.signatures.len(), 1);
     assert!(promoted.signatures[0].added());
     assert!(setup.passes_the_gate().await);
@@ -62,10 +62,25 @@ async fn a_second_run_moves_nothing() {
     setup.source.clear_requests();
     setup.target.clear_requests();
     let promoted = setup.promote().await.unwrap();
-    assert!(!promoted.tag_moved);
+    assert!(!promoted.tag_moved());
     assert!(promoted.signatures.iter().all(Signatures::is_complete));
     assert_eq!(writes(&setup.target), Vec::<String>::new());
     assert_eq!(setup.source.count_requests("GET", "/blobs/"), 0);
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_moves_meanwhile_names_the_image_in_the_end() {
+    let image = SmallImage::new("moved meanwhile", "linux/amd64");
+    let setup = Setup::of(&image);
+    setup.promote().await.unwrap();
+    let (client, promotion) = (setup.client(), setup.promotion());
+    let planned = promote::plan(&client, &promotion, &setup.signer).await.unwrap();
+    assert_eq!(planned.plan.tag, TagState::Same);
+    let other =
+        SmallImage::new("unsigned", "linux/amd64").seed_into(&setup.target, "prod/app", "1.0");
+    let promoted = planned.run(&client, &setup.signer, &silent()).await.unwrap();
+    assert_eq!(setup.published().unwrap().digest, setup.digest);
+    assert_eq!(promoted.tag_was, TagState::Other(other));
 }
 
 #[tokio::test]
@@ -77,7 +92,7 @@ async fn a_promoted_image_that_lost_its_signature_gets_it_back() {
     assert!(setup.target.untag("prod/app", &format!("{}.sig", setup.digest.as_tag_stem())));
     assert!(!setup.passes_the_gate().await);
     let promoted = setup.promote().await.unwrap();
-    assert_eq!((promoted.tag_moved, promoted.signatures[0].added()), (false, true));
+    assert_eq!((promoted.tag_moved(), promoted.signatures[0].added()), (false, true));
     assert!(setup.passes_the_gate().await);
 }
 

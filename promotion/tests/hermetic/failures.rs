@@ -68,7 +68,7 @@ async fn what_is_there_without_its_blobs_is_completed() {
     let setup = Setup::of(&image);
     setup.target.put_manifest("prod/app", Some("1.0"), media_type::OCI_MANIFEST, image.manifest());
     let promoted = setup.promote().await.unwrap();
-    assert!(!promoted.tag_moved);
+    assert!(!promoted.tag_moved());
     setup.assert_arrived(&image);
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
     } else {
         let promoted = planned.run(&client, &signer, &progress).await;
         let promoted = promoted.map_err(|error| to_go_on(error, drawn.has_copied()))?;
-        report.tag_set = promoted.tag_moved;
+        report.tag(&promoted.tag_was);
         report.sign(&promoted.signatures);
     }
     print(args.signing.output, &report, || report.lines())?;
@@ -85,11 +85,8 @@ impl Report {
             source: plan.source.to_string(),
             image: plan.image().to_string(),
             tag: plan.destination.to_string(),
-            tag_was: match &plan.tag {
-                TagState::Other(digest) => Some(digest.to_string()),
-                TagState::Absent | TagState::Same => None,
-            },
-            tag_set: plan.tag != TagState::Same,
+            tag_was: None,
+            tag_set: false,
             blobs: plan.missing_blobs().map(|blob| Content::of(&blob.digest, blob.size)).collect(),
             manifests: plan
                 .missing_manifests()
@@ -103,8 +100,17 @@ impl Report {
             signatures: Vec::new(),
             key_algorithm: algorithm.to_owned(),
         };
+        report.tag(&plan.tag);
         report.sign(signatures);
         report
+    }
+
+    fn tag(&mut self, was: &TagState) {
+        self.tag_set = *was != TagState::Same;
+        self.tag_was = match was {
+            TagState::Other(digest) => Some(digest.to_string()),
+            TagState::Absent | TagState::Same => None,
+        };
     }
 
     fn sign(&mut self, signatures: &[Signatures]) {
