@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::error::{Cause, Error, Step};
 use crate::plan::{Plan, reference};
 use crate::progress::{Arrival, Progress, Wait};
-use crate::registry::{Client, CopyError, Destination, Source, Upload};
+use crate::registry::{Again, Client, CopyError, Destination, Source, Upload};
 
 /// Copies what `plan` says is missing, `jobs` blobs at a time.
 pub async fn copy(
@@ -86,12 +86,12 @@ struct BlobCopy {
 impl BlobCopy {
     async fn run(self) -> Result<(), (Descriptor, CopyError)> {
         self.progress.blob_started(&self.descriptor);
-        let again = |error: &CopyError, count| {
+        let again = |error: &CopyError, again: Again| {
             let (repository, why) = match error {
                 CopyError::Source(why) => (self.source.repository(), why),
                 CopyError::Target(why) => (self.target.repository(), why),
             };
-            let wait = Wait { host: repository.host(), why, next: Some(count) };
+            let wait = Wait { host: repository.host(), why, next: Some(again.count) };
             self.progress.blob_restarted(&self.descriptor, &wait);
         };
         match self.client.retry().persist(|made| self.attempt(made), again).await {

@@ -6,7 +6,7 @@ use civ_cosign::{TrustPolicyError, VerifyError};
 use civ_oci::{Digest, DocumentError, Reference};
 use civ_policy::NoStatement;
 
-use crate::gate::GateError;
+use crate::gate::{self, GateError};
 use crate::registry::RegistryError;
 use crate::sign::Obstacle;
 use crate::sign::referrers_index::ReferrersIndexError;
@@ -30,6 +30,8 @@ pub struct Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
+    /// Reading a signature that was made, as the gate will.
+    Ask,
     /// Comparing the destination with the source.
     Compare,
     /// Deleting something that is attached to an image.
@@ -65,6 +67,7 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ask => f.write_str("signed, but cannot make sure that the gate accepts it"),
             Self::Compare => f.write_str("cannot look at the destination"),
             Self::Delete => f.write_str("cannot delete"),
             Self::List => f.write_str("cannot list what is attached"),
@@ -76,7 +79,7 @@ impl fmt::Display for Step {
             Self::Resolve => f.write_str("cannot find the image"),
             Self::Sign => f.write_str("cannot sign"),
             Self::Tag => f.write_str("cannot set the tag"),
-            Self::Verify => f.write_str("signed, and the gate would refuse it; no tag was set"),
+            Self::Verify => f.write_str("signed, and the gate would refuse it"),
             Self::WriteBlob(digest) => write!(f, "cannot write blob {digest}"),
             Self::WriteManifest => f.write_str("cannot write the manifest"),
             Self::WriteSignature => f.write_str("cannot write the signature"),
@@ -265,6 +268,12 @@ impl Error {
                 Some("the manifest is wrong: build the image and push it again")
             }
             Cause::Signer(error) => error.hint(),
+            Cause::Gate(error) => match &**error {
+                VerifyError::Registry(error) if gate::may_pass(error) => {
+                    Some("run the same command again later")
+                }
+                _ => None,
+            },
             Cause::ImmutableTag => {
                 Some("choose another tag; the image is there and signed, by digest")
             }

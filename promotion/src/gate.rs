@@ -20,7 +20,8 @@ use serde_json::json;
 
 use crate::error::{Cause, Error, Step};
 use crate::plan::reference;
-use crate::registry::{Client, GateReaders, Retry, SILENCES_MAX, is_busy};
+use crate::progress::Wait;
+use crate::registry::{Client, Count, GateReaders, Retry, SILENCES_MAX, is_busy, is_noticeable};
 use crate::sign::{Format, Signatures};
 
 /// Why the gate does not let an image pass.
@@ -85,7 +86,7 @@ async fn check_at(
             "annotations": annotations,
         }],
     });
-    let fail = |cause| Error::new(Step::Verify, reference(image), cause);
+    let fail = |cause| Error::new(step_of(&cause), reference(image), cause);
     let policy = TrustPolicy::parse(policy.to_string().as_bytes());
     let policy = policy.map_err(|error| fail(Box::new(error).into()))?;
     let (readers, policy) = (client.gate(), Arc::new(policy));
@@ -96,14 +97,37 @@ async fn check_at(
         let look = move || find_proof(&policy, &asked, place, &readers);
         let looked = tokio::task::spawn_blocking(look).await.map_err(|_| fail(Cause::Internal))?;
         made += 1;
-        match looked {
-            Err(Cause::Gate(error)) if made < attempts_at(&error, client.retry()) => {
-                tokio::time::sleep(client.retry().pause_after(made, None).unwrap_or_default())
-                    .await;
-            }
+        let error = match looked {
+            Err(Cause::Gate(error)) => error,
             looked => return looked.map_err(fail),
+        };
+        let GateError::Registry(why) = &*error else { return Err(fail(error.into())) };
+        let of = attempts_at(why, client.retry());
+        if made >= of {
+            return Err(fail(error.into()));
         }
+        let pause = client.retry().pause_after(made, None).unwrap_or_default();
+        if matches!(why, ReadError::Deadline { .. }) || is_noticeable(made, pause) {
+            let next = Some(Count { attempt: made + 1, of });
+            client.progress().waiting(&Wait { host: image.repository.host(), why, next });
+        }
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// A gate that refuses is another thing than one that could not be asked.
+fn step_of(cause: &Cause) -> Step {
+    let is_asked = match cause {
+        Cause::Gate(error) => match &**error {
+            GateError::Registry(ReadError::Unauthorized { .. } | ReadError::Authorizer { .. }) => {
+                false
+            }
+            GateError::Registry(error) => !may_pass(error),
+            _ => true,
+        },
+        cause => !matches!(cause, Cause::Internal | Cause::Clock),
+    };
+    if is_asked { Step::Verify } else { Step::Ask }
 }
 
 fn find_proof(
@@ -126,22 +150,30 @@ fn find_proof(
     if proof.image() == image { Ok(()) } else { Err(Cause::Internal) }
 }
 
-/// How often to look in all, by what was the matter: the registry may do better soon. A token may have
-/// run out.
-fn attempts_at(error: &GateError, retry: &Retry) -> u32 {
-    let GateError::Registry(error) = error else { return 1 };
-    let may_pass = match error {
-        ReadError::Deadline { .. } => return retry.attempts.min(SILENCES_MAX),
-        ReadError::GivenUp { .. }
+/// How often to look in all, by what was the matter.
+fn attempts_at(error: &ReadError, retry: &Retry) -> u32 {
+    match error {
+        ReadError::Deadline { .. } => retry.attempts.min(SILENCES_MAX),
+        // A token may have run out. A new one that is refused as well, or a password, is not offered
+        // until somebody is locked out.
+        ReadError::Unauthorized { status: 401, of_somebody: true, .. } => retry.attempts.min(2),
+        _ if may_pass(error) => retry.attempts,
+        _ => 1,
+    }
+}
+
+/// Whether the registry may do better soon.
+pub(crate) fn may_pass(error: &ReadError) -> bool {
+    match error {
+        ReadError::Deadline { .. }
+        | ReadError::GivenUp { .. }
         | ReadError::Unreachable { .. }
         | ReadError::UnreachableInTime { .. }
-        | ReadError::Unauthorized { status: 401, of_somebody: true, .. }
         | ReadError::Token { problem: TokenProblem::Unreachable(_), .. } => true,
         ReadError::Status { status, .. }
         | ReadError::Token { problem: TokenProblem::Status(status), .. } => is_busy(*status),
         _ => false,
-    };
-    if may_pass { retry.attempts } else { 1 }
+    }
 }
 
 /// The time by this machine's clock.

@@ -1,11 +1,12 @@
 //! What happens while it happens, for whoever wants to draw it.
 
+use std::error::Error;
 use std::fmt;
 
 use civ_oci::{Descriptor, ImageId, Reference};
 
 use crate::plan::Plan;
-use crate::registry::{Count, RegistryError};
+use crate::registry::Count;
 
 /// Hears of every step, from several tasks at once. Every method may be left as it is.
 pub trait Progress: Send + Sync + 'static {
@@ -66,7 +67,7 @@ pub struct Wait<'a> {
     /// The registry, as host and port.
     pub host: &'a str,
     /// What failed, or how long the registry has been silent.
-    pub why: &'a RegistryError,
+    pub why: &'a (dyn Error + Send + Sync),
     /// The attempt that comes next; none while the present one goes on.
     pub next: Option<Count>,
 }

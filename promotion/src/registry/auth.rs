@@ -21,7 +21,6 @@ use super::credentials::{Credential, Credentials};
 use super::diagnostic::Diagnostic;
 use super::error::ERROR_BODY_MAX;
 use super::http::{self, Http};
-use super::retry::Attempts;
 use super::{RegistryError, guard};
 
 /// The lifetime of a token that states none, as the token specification has it.
@@ -171,7 +170,9 @@ impl Auth {
             Scheme::Basic => self.basic().await.map(Some),
             Scheme::Bearer { realm, service } => {
                 let key = TokenKey { realm, service, scope: scope.clone() };
-                Ok(Some(self.fetch(http, &key).await?.header))
+                let fetch = |_| self.fetch(http, &key);
+                let again = |error: &_, again| http.listener.hear(&self.host, error, again);
+                Ok(Some(http.retry.persist(fetch, again).await?.header))
             }
         }
     }
@@ -207,7 +208,10 @@ impl Auth {
     async fn basic(&self) -> Result<HeaderValue, RegistryError> {
         match self.credential().await? {
             Some(Credential::Password { user, password }) => basic(user, password),
-            _ => Err(RegistryError::NoCredentials { host: self.host.clone() }),
+            Some(Credential::IdentityToken(_)) => {
+                Err(RegistryError::NoPassword { host: self.host.clone() })
+            }
+            None => Err(RegistryError::NoCredentials { host: self.host.clone() }),
         }
     }
 
@@ -216,6 +220,7 @@ impl Auth {
         Ok(found.as_ref())
     }
 
+    /// Asks for a token once: whoever needs it repeats the whole, and counts that.
     async fn fetch(&self, http: &Http, key: &TokenKey) -> Result<Token, RegistryError> {
         let credential = self.credential().await?;
         let realm = guard::authority(&key.realm);
@@ -225,20 +230,8 @@ impl Auth {
         }
         let request = token_request(key, credential)?;
         let client = http.to(&self.endpoint, &key.realm)?;
-        let mut attempts = Attempts::of(&http.retry);
-        loop {
-            let Some(copy) = request.try_clone() else { return Err(RegistryError::BadToken) };
-            let outcome = http.execute(client, copy).await;
-            let busy = outcome.as_ref().ok().and_then(http::busy);
-            let pause = match (&busy, &outcome) {
-                (Some(error), _) | (None, Err(error)) => attempts.after(error),
-                (None, Ok(_)) => None,
-            };
-            let Some(pause) = pause else {
-                return self.read(outcome?, key, credential.is_some()).await;
-            };
-            tokio::time::sleep(pause).await;
-        }
+        let response = http.execute(client, request).await?;
+        self.read(response, key, credential.is_some()).await
     }
 
     async fn read(
@@ -249,20 +242,16 @@ impl Auth {
     ) -> Result<Token, RegistryError> {
         let status = response.status().as_u16();
         let realm = key.realm.host_str().unwrap_or_default().to_owned();
-        if status != 200 {
+        if matches!(status, 401 | 403) {
             let body = http::read_at_most(response, ERROR_BODY_MAX).await;
-            let diagnostic = Diagnostic::parse(&body);
-            return Err(match (status, had_credential) {
-                (401 | 403, false) => RegistryError::NoCredentials { host: self.host.clone() },
-                (401 | 403, true) => RegistryError::BadCredentials {
-                    host: self.host.clone(),
-                    realm,
-                    status,
-                    diagnostic,
-                },
-                _ => RegistryError::Answer { status, diagnostic },
+            let (host, diagnostic) = (self.host.clone(), Diagnostic::parse(&body));
+            return Err(if had_credential {
+                RegistryError::BadCredentials { host, realm, status, diagnostic }
+            } else {
+                RegistryError::NoCredentials { host }
             });
         }
+        let response = http::expect(response, &[200]).await?;
         let body = http::read_at_most(response, TOKEN_BODY_MAX).await;
         parse_token(&body, Instant::now()).ok_or(RegistryError::BadTokenAnswer { realm })
     }
@@ -434,5 +423,15 @@ mod tests {
         auth.learn(challenge, Some(&HeaderValue::from_static("Bearer old"))).await.unwrap();
         let left: Vec<_> = auth.tokens.lock().await.keys().cloned().collect();
         assert_eq!(left, [key("b")]);
+    }
+
+    #[tokio::test]
+    async fn an_identity_token_is_said_to_be_no_password() {
+        let token = Credential::IdentityToken("canary".into());
+        let credentials = Credentials::Fixed([("r.example".to_owned(), token)].into());
+        let endpoint = Endpoint::of(&"r.example/a".parse().unwrap());
+        let error = Auth::new("r.example", &endpoint, &credentials).basic().await.unwrap_err();
+        assert!(matches!(error, RegistryError::NoPassword { .. }), "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
     }
 }

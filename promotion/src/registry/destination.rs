@@ -135,7 +135,9 @@ impl Destination {
     ) -> Result<(), RegistryError> {
         let once = self.once();
         let attempt = |_| once.push_blob_once(descriptor, bytes);
-        self.retry().persist(attempt, |_: &RegistryError, _| {}).await
+        let (listener, host) = (&self.read.http.listener, self.repository().host());
+        let again = |error: &RegistryError, again| listener.hear(host, error, again);
+        self.retry().persist(attempt, again).await
     }
 
     /// The answer to an upload can be lost, and its session is gone then: each attempt looks first.

@@ -94,6 +94,12 @@ pub enum RegistryError {
         /// The header.
         header: &'static str,
     },
+    /// The registry asks for a password, and what there is is something else.
+    #[error("{host} asks for a password, and there is only an identity token for it")]
+    NoPassword {
+        /// The registry.
+        host: String,
+    },
     /// A stream stopped moving.
     #[error("nothing moved for {} s", after.as_secs())]
     Stalled {
@@ -245,6 +251,9 @@ impl RegistryError {
             }
             Self::Answer { status: 401, .. } | Self::Unauthorized | Self::NoCredentials { .. } => {
                 "log in to the registry (docker login), with permission for this repository"
+            }
+            Self::NoPassword { .. } => {
+                "log in to the registry with user and password (docker login --username)"
             }
             Self::BadCredentials { .. } => "log in to the registry again (docker login)",
             Self::Answer { status, .. } if is_busy(*status) => "run the same command again later",

@@ -131,15 +131,20 @@ impl Http {
         let mut refreshed = false;
         let mut attempts = Attempts::of(&self.retry);
         let mut until = Instant::now() + self.retry.question_max;
+        let mut before = None;
         loop {
             let attempt = tokio::time::timeout_at(until.into(), self.attempt(peer, call)).await;
-            let outcome = attempt.unwrap_or_else(|_| Err(self.too_slow()));
+            // What the registry did say explains more than that it took too long to say it again.
+            let Ok(outcome) = attempt else {
+                return Err(before.unwrap_or_else(|| self.too_slow()));
+            };
             let (error, pause) = match outcome {
                 // Only the registry may say how it wants to be asked, not whom it redirects to.
                 Ok((response, used))
                     if response.status() == StatusCode::UNAUTHORIZED
                         && guard::is_registry(&peer.endpoint, response.url()) =>
                 {
+                    peer.auth.note_answer();
                     match used {
                         Some(used) if is_basic(&used) => {
                             return Err(bad_credentials(peer, response).await);
@@ -177,12 +182,9 @@ impl Http {
             if error.asked().is_some() {
                 until += pause;
             }
-            if attempts.is_noticeable() {
-                let count = attempts.next(&error);
-                let wait = Wait { host: peer.auth.host(), why: &error, next: Some(count) };
-                self.listener.0.waiting(&wait);
-            }
+            self.listener.hear(peer.auth.host(), &error, attempts.again(&error, pause));
             tokio::time::sleep(pause).await;
+            before = Some(error);
         }
     }
 

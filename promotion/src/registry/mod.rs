@@ -33,7 +33,7 @@ pub use diagnostic::Diagnostic;
 pub use error::RegistryError;
 pub(crate) use error::{is_busy, root_cause};
 pub(crate) use gate::GateReaders;
-pub(crate) use retry::SILENCES_MAX;
+pub(crate) use retry::{Again, SILENCES_MAX, is_noticeable};
 pub use retry::{Count, Retry};
 pub use source::Source;
 
@@ -108,6 +108,11 @@ impl Client {
     /// How patiently requests are repeated.
     pub(crate) fn retry(&self) -> &Retry {
         &self.http.retry
+    }
+
+    /// Whoever is told that civ waits.
+    pub(crate) fn progress(&self) -> &dyn Progress {
+        &*self.http.listener.0
     }
 
     fn at(&self, repository: &Repository, scope: Scope) -> Source {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::RegistryError;
-use crate::progress::{Progress, Silent};
+use crate::progress::{Progress, Silent, Wait};
 
 /// Attempts at something to which the registry says nothing at all: each costs a long wait.
 pub(crate) const SILENCES_MAX: u32 = 2;
 /// Failures after which civ has been waiting long enough to say so.
 const QUIET_FAILURES: u32 = 3;
+/// A pause that is long enough to say so, whatever came before.
+const QUIET_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often and how patiently a request is repeated.
 #[derive(Clone, Debug)]
@@ -50,12 +52,12 @@ impl Default for Retry {
 
 impl Retry {
     /// Makes an attempt, and others after failures that may pass: as many as allowed, and one more
-    /// after a token that ran out. `attempt` is told how many there were before, and `again` why and
-    /// how often there is to be another.
+    /// after a token that ran out. `attempt` is told how many there were before, and `again` why
+    /// there is to be another.
     pub(crate) async fn persist<T, E, A>(
         &self,
         mut attempt: impl FnMut(u32) -> A,
-        mut again: impl FnMut(&E, Count),
+        mut again: impl FnMut(&E, Again),
     ) -> Result<T, E>
     where
         E: AsRef<RegistryError>,
@@ -74,7 +76,7 @@ impl Retry {
                 continue;
             }
             let Some(pause) = attempts.after(error.as_ref()) else { return Err(error) };
-            again(&error, attempts.next(error.as_ref()));
+            again(&error, attempts.again(error.as_ref(), pause));
             tokio::time::sleep(pause).await;
         }
     }
@@ -102,6 +104,15 @@ pub struct Count {
     pub attempt: u32,
     /// How many there are at most, if what failed goes on failing so.
     pub of: u32,
+}
+
+/// Another attempt that is to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Again {
+    /// Which one it is.
+    pub(crate) count: Count,
+    /// Whether this has taken long enough for whoever waits to wonder.
+    pub(crate) is_noticeable: bool,
 }
 
 /// What has been tried of one thing.
@@ -133,22 +144,38 @@ impl<'a> Attempts<'a> {
     }
 
     /// The attempt that comes after `error`.
-    pub(super) fn next(&self, error: &RegistryError) -> Count {
+    fn next(&self, error: &RegistryError) -> Count {
         let left = self.retry.attempts.saturating_sub(self.failed);
         let silences_left = SILENCES_MAX.saturating_sub(self.silences);
         let left = if error.is_silence() { left.min(silences_left) } else { left };
         Count { attempt: self.failed + 1, of: self.failed + left }
     }
 
-    /// Whether this has taken long enough for whoever waits to wonder.
-    pub(super) fn is_noticeable(&self) -> bool {
-        self.silences > 0 || self.failed >= QUIET_FAILURES
+    /// The attempt that comes `pause` after `error`.
+    pub(super) fn again(&self, error: &RegistryError, pause: Duration) -> Again {
+        let is_noticeable = self.silences > 0 || is_noticeable(self.failed, pause);
+        Again { count: self.next(error), is_noticeable }
     }
+}
+
+/// Whether `pause`, after failure number `failed`, is for whoever waits to wonder about.
+pub(crate) fn is_noticeable(failed: u32, pause: Duration) -> bool {
+    failed >= QUIET_FAILURES || pause >= QUIET_PAUSE
 }
 
 /// Whoever is told that civ waits.
 #[derive(Clone)]
-pub(super) struct Listener(pub(super) Arc<dyn Progress>);
+pub(crate) struct Listener(pub(crate) Arc<dyn Progress>);
+
+impl Listener {
+    /// Says that what the registry at `host` was asked is asked again, because of `why`, if that is
+    /// worth saying.
+    pub(crate) fn hear(&self, host: &str, why: &RegistryError, again: Again) {
+        if again.is_noticeable {
+            self.0.waiting(&Wait { host, why, next: Some(again.count) });
+        }
+    }
+}
 
 impl Default for Listener {
     fn default() -> Self {

@@ -137,6 +137,22 @@ async fn there_is_one_budget_for_all_attempts() {
         let why = setup.target.count_requests("GET", "/manifests/1.0");
         assert_eq!(asked, attempts, "{action:?}");
         assert!(why <= 1, "{action:?}");
+
+        // A token service has none of its own, and what it says is not lost.
+        let source = Registry::builder().bearer("user", "canary").start().unwrap();
+        let hosts = [source.host()];
+        let image = SmallImage::new("budget", "linux/amd64");
+        let mut setup = Setup::between(source, Registry::start().unwrap(), &image).login(&hosts);
+        setup.retry.attempts = 4;
+        setup.retry.silence_max = Duration::from_millis(50);
+        setup.source.fault(Fault::new(action.clone()).path_contains("/token"));
+        let told = Arc::new(Told::default());
+        let error = promote_telling(&setup, &told).await.unwrap_err();
+        assert_eq!(setup.source.count_requests("GET", "/token"), attempts, "{action:?}");
+        let Cause::Registry(why) = &*error.cause else { panic!("{error}") };
+        let expected = if attempts == 4 { Some(503) } else { None };
+        assert_eq!(why.status(), expected, "{error}");
+        assert!(told.lines().iter().any(|line| line.contains(&format!("{attempts} of"))));
     }
 }
 
@@ -148,6 +164,16 @@ async fn a_question_has_a_time_limit() {
     setup.source.fault(Fault::new(Action::status(503)).path_contains("/manifests/"));
     let error = setup.promote().await.unwrap_err();
     assert!(setup.source.count_requests("GET", "/manifests/") > 1, "{error}");
+
+    // What it said before it fell silent is what is said in the end.
+    let mut setup = Setup::of(&SmallImage::new("time limit", "linux/amd64"));
+    setup.retry.question_max = Duration::from_millis(300);
+    let at_manifests = |action| Fault::new(action).path_contains("/manifests/");
+    setup.source.fault(at_manifests(Action::status(503)).first(1));
+    setup.source.fault(at_manifests(Action::Silence).after(1));
+    let error = setup.promote().await.unwrap_err();
+    let Cause::Registry(why) = &*error.cause else { panic!("{error}") };
+    assert_eq!(why.status(), Some(503), "{error}");
 
     // One that goes on answering, and does not come to an end.
     let mut setup = Setup::of(&SmallImage::new("time limit", "linux/amd64"));
@@ -181,6 +207,73 @@ async fn whoever_waits_is_told_why_and_how_often() {
     ] {
         assert!(lines.iter().any(|line| line.starts_with(&expected)), "{expected}: {lines:#?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_signature_or_the_gate_is_told() {
+    let image = SmallImage::new("told later", "linux/amd64");
+    let mut setup = Setup::of(&image);
+    setup.retry.attempts = 4;
+    image.seed_into(&setup.target, "prod/app", "0.9");
+    setup.target.fault(Fault::new(Action::status(503)).method("POST"));
+    let told = Arc::new(Told::default());
+    promote_telling(&setup, &told).await.unwrap_err();
+    let host = setup.target.host();
+    let last = |what: &str| format!("again (4 of 4): {host}: {what}");
+    let has = |told: &Told, start: &str| told.lines().iter().any(|line| line.starts_with(start));
+    assert!(has(&told, &last("the registry answers 503")), "{:#?}", told.lines());
+
+    setup.target.clear_faults();
+    setup.promote().await.unwrap();
+    setup.target.fault(Fault::new(Action::status(503)).path_contains("/manifests/"));
+    let told = Arc::new(Told::default());
+    let client = setup.client().telling(Arc::clone(&told) as Arc<dyn Progress>);
+    setup.ask_the_gate_with(&client).await.unwrap_err();
+    assert!(has(&told, &last("")), "{:#?}", told.lines());
+}
+
+#[tokio::test]
+async fn the_gate_offers_what_is_refused_but_twice() {
+    let image = SmallImage::new("lock out", "linux/amd64");
+    for bearer in [false, true] {
+        let target = Registry::builder();
+        let target =
+            if bearer { target.bearer("user", "canary") } else { target.basic("user", "canary") };
+        let target = target.start().unwrap();
+        let hosts = [target.host()];
+        let mut setup = Setup::between(Registry::start().unwrap(), target, &image).login(&hosts);
+        setup.retry.attempts = 7;
+        setup.promote().await.unwrap();
+        let challenge = if bearer {
+            format!("Bearer realm=\"{}/token\",service=\"x\"", setup.target.url())
+        } else {
+            "Basic realm=\"x\"".to_owned()
+        };
+        setup.target.fault(Fault::new(Action::challenge(&challenge)).path_contains("/v2/"));
+        setup.target.clear_requests();
+        setup.ask_the_gate().await.unwrap_err();
+        let requests = setup.target.requests();
+        let offered = requests.iter().filter(|one| one.request.authorization().is_some()).count();
+        // Each look fetches a token and tries it, and no look is the third.
+        assert!((1..=6).contains(&offered), "{offered}");
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_be_asked_has_refused_nothing() {
+    let image = SmallImage::new("unasked", "linux/amd64");
+    let mut setup = Setup::of(&image);
+    setup.retry.attempts = 1;
+    // The plan, the signer three times, and then the gate ask for the signatures.
+    let fault = Fault::new(Action::status(503)).method("GET").path_contains(".sig");
+    setup.target.fault(fault.after(4));
+    let error = setup.promote().await.unwrap_err();
+    assert_eq!(error.step, Step::Ask, "{error}");
+    let words =
+        format!("signed, but cannot make sure that the gate accepts it at {}", setup.target.host());
+    assert!(error.to_string().starts_with(&words), "{error}");
+    assert_eq!(error.hint(), Some("run the same command again later"));
+    assert!(setup.published().is_none());
 }
 
 #[tokio::test]

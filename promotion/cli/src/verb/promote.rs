@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use civ_promotion::plan::{Plan, TagState};
 use civ_promotion::promote::{self, Promotion};
-use civ_promotion::{Progress, Signatures};
+use civ_promotion::{Progress, Signatures, Step};
 use serde::Serialize;
 
 use super::signatures;
@@ -74,7 +74,11 @@ pub(super) async fn run(args: Promote) -> Result<Exit, Failure> {
 /// A registry that fails in the middle costs only what is under way.
 fn to_go_on(error: civ_promotion::Error, has_copied: bool) -> Failure {
     let by_registry = error.kind() == civ_promotion::Kind::Registry && error.hint().is_some();
+    let is_signed = matches!(error.step, Step::Ask | Step::Verify);
     let failure = Failure::from(error);
+    if is_signed {
+        return failure.know("the tag is as it was");
+    }
     if by_registry && has_copied { failure.know("what is copied stays copied") } else { failure }
 }
 
