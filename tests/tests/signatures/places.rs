@@ -276,7 +276,7 @@ fn a_bundle_larger_than_any_is_not_read() {
     let good = good_bundle(&stage).to_string();
     for (what, size, stated, code, words) in [
         ("a mebibyte", 1 << 20, None, 0, "signed by"),
-        ("one byte more", (1 << 20) + 1, None, 1, "limit reached: payload of 1048577 bytes"),
+        ("one byte more", (1 << 20) + 1, None, 1, "limit reached: bundle of 1048577 bytes"),
         ("understated", (1 << 20) + 1, Some(100), 4, "limit reached: blob"),
     ] {
         let padded = format!("{good}{}", " ".repeat(size - good.len())).into_bytes();

@@ -161,6 +161,8 @@ struct Tally<E> {
     not_asked: Option<E>,
     /// More pages of a list than are read.
     pages: Option<Problem>,
+    /// More bytes of referrers than are read.
+    bytes: Option<Problem>,
     in_tag: usize,
     in_referrers: usize,
     left_out: usize,
@@ -174,6 +176,7 @@ impl<E> Default for Tally<E> {
             fetch_failure: None,
             not_asked: None,
             pages: None,
+            bytes: None,
             in_tag: 0,
             in_referrers: 0,
             left_out: 0,
@@ -195,11 +198,14 @@ impl<E: std::error::Error + 'static> Tally<E> {
             Unreadable::Registry(error) if R::is_out_of_requests(&error) => {
                 self.not_asked.get_or_insert(error);
             }
-            Unreadable::Registry(error) => {
-                self.fetch_failure.get_or_insert(error);
-            }
+            // Before time was up, other things may have been amiss; that it is decides.
+            Unreadable::Registry(error) => match &self.fetch_failure {
+                Some(known) if R::is_deadline(known) || !R::is_deadline(&error) => {}
+                _ => self.fetch_failure = Some(error),
+            },
             Unreadable::Problem(Problem::LeftOut { count }) => self.left_out += count,
             Unreadable::Problem(problem @ Problem::Pages { .. }) => self.pages = Some(problem),
+            Unreadable::Problem(problem @ Problem::Bytes { .. }) => self.bytes = Some(problem),
             Unreadable::Problem(problem) => self.reject(Rejection::Unreadable(problem)),
         }
     }
@@ -211,7 +217,7 @@ impl<E: std::error::Error + 'static> Tally<E> {
     }
 
     fn into_error(self, trust: Trust<'_>, image: &ImageId) -> VerifyError<E> {
-        let Self { signers, closest, fetch_failure, not_asked, pages, .. } = self;
+        let Self { signers, closest, fetch_failure, not_asked, pages, bytes, .. } = self;
         let (looked_at, left_out) = (self.in_tag + self.in_referrers, self.left_out);
         let closest = closest.map(Box::new);
         // What could not be read might have been the one that was missing: say so first.
@@ -221,11 +227,14 @@ impl<E: std::error::Error + 'static> Tally<E> {
         if let Some(source) = not_asked {
             return VerifyError::Requests { source, closest };
         }
+        if let Some(source) = bytes {
+            return VerifyError::Limit { source, closest };
+        }
         if left_out > 0 {
             return VerifyError::TooManySignatures { looked_at, left_out, closest };
         }
         if let Some(source) = pages {
-            return VerifyError::Pages { source, closest };
+            return VerifyError::Limit { source, closest };
         }
         if !signers.is_empty() {
             return VerifyError::Threshold {
@@ -339,10 +348,10 @@ pub enum VerifyError<E: std::error::Error + 'static> {
         /// The failure of the one that came closest.
         closest: Option<Box<Rejection>>,
     },
-    /// Those looked at do not suffice, and the list of referrers goes on.
+    /// Those looked at do not suffice, and the list of referrers goes on, or what it lists is too large.
     #[error("{source}, and no signature before suffices{}", Closest(closest.as_deref()))]
-    Pages {
-        /// The list.
+    Limit {
+        /// What is too long.
         source: Problem,
         /// The failure of the one that came closest.
         closest: Option<Box<Rejection>>,

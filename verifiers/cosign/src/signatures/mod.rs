@@ -18,18 +18,19 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use civ_oci::{
-    Descriptor, Digest, Document, ImageId, ReferrersPage, RegistryRead, Repository, Selector,
-    StoredManifest, Tag, media_type,
+    Descriptor, Digest, ImageId, ReferrersPage, RegistryRead, Repository, Selector, Tag, media_type,
 };
 
-pub use self::budget::{PAYLOAD_MAX, REFERRERS_MAX, REQUESTS_MAX, SIGNATURES_MAX};
-pub use self::problem::{Problem, Unreadable};
+pub use self::budget::{
+    PAYLOAD_MAX, REFERRER_MAX, REFERRERS_BYTES_MAX, REFERRERS_MAX, REQUESTS_MAX, SIGNATURES_MAX,
+};
+pub use self::problem::{Large, Problem, Unreadable};
 pub use self::referrers::{CREATED_ANNOTATION, PREDICATE_ANNOTATION};
 
 use self::budget::{Budget, PAGES_MAX};
 use self::referrers::Referrers;
-use self::sig_image::Layer;
-use crate::bundle::{BUNDLE_MAX, BUNDLE_PREFIX, UntrustedBundle};
+use self::sig_image::{Layer, Layers};
+use crate::bundle::{BUNDLE_MAX, UntrustedBundle};
 use crate::transparency::UntrustedProofs;
 
 mod budget;
@@ -80,6 +81,8 @@ pub struct StoredSignatures<'a, R: RegistryRead> {
     digest: &'a Digest,
     next_place: NextPlace,
     pending: VecDeque<Pending<R::Error>>,
+    /// Layers under the tag whose payloads are asked for after the referrers.
+    deferred: VecDeque<Pending<R::Error>>,
     /// Payloads that several signatures sign, and `None` for one that could not be had.
     payloads: BTreeMap<Digest, Option<Arc<[u8]>>>,
     budget: Budget,
@@ -110,6 +113,7 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
             digest: &image.digest,
             next_place: NextPlace::SignatureTag,
             pending: VecDeque::new(),
+            deferred: VecDeque::new(),
             payloads: BTreeMap::new(),
             budget: Budget::default(),
         }
@@ -132,18 +136,18 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         let Some(tag) = Tag::of_signatures(self.digest) else { return Ok(()) };
         let place = self.place(Selector::Tag(tag));
         if let Some(manifest) = self.registry.manifest(self.repository, &place.name)? {
-            self.open_signature_image(place, &manifest);
+            if let Some(layers) = sig_image::parse(&manifest) {
+                self.open_signature_image(&place, layers);
+            } else {
+                let problem = Problem::Place { place, expected: "an image manifest" };
+                self.pending.push_front(Pending::Unreadable(problem.into()));
+            }
         }
         Ok(())
     }
 
     /// The newest signature first: signers append.
-    fn open_signature_image(&mut self, place: Place, manifest: &StoredManifest) {
-        let Some(layers) = sig_image::parse(manifest) else {
-            let expected = "an image manifest";
-            self.pending.push_front(Pending::Unreadable(Problem::Place { place, expected }.into()));
-            return;
-        };
+    fn open_signature_image(&mut self, place: &Place, layers: Layers) {
         let none_is_good = layers.signatures.is_empty() && layers.malformed > 0;
         let malformed =
             none_is_good.then(|| Problem::Layers { place: place.clone(), count: layers.malformed });
@@ -223,23 +227,23 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         &mut self,
         referrer: &Descriptor,
     ) -> Result<Option<UntrustedSignature>, Unreadable<R::Error>> {
+        self.budget.bytes_for(Large::Manifest, referrer.size)?;
         self.budget.spend_referrer()?;
         let place = self.place(Selector::Digest(referrer.digest.clone()));
         let manifest = self.registry.manifest(self.repository, &place.name);
         let Some(manifest) = manifest.map_err(Unreadable::Registry)? else {
             return Err(Problem::Place { place, expected: "there" }.into());
         };
-        let Ok(Document::Manifest(parsed)) = manifest.parse() else {
+        self.budget.spend_bytes(Large::Manifest, &manifest.bytes)?;
+        let Some(mut layers) = sig_image::parse(&manifest) else {
             return Err(Problem::Place { place, expected: "an image manifest" }.into());
         };
-        match parsed.layers.as_slice() {
-            [layer] if layer.media_type.starts_with(BUNDLE_PREFIX) => {
-                self.read_bundle(place, layer).map(Some)
-            }
-            _ => {
-                self.open_signature_image(place, &manifest);
-                Ok(None)
-            }
+        drop(manifest);
+        if let Some(bundle) = layers.bundle() {
+            self.read_bundle(place, &bundle).map(Some)
+        } else {
+            self.open_signature_image(&place, layers);
+            Ok(None)
         }
     }
 
@@ -248,16 +252,15 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         place: Place,
         layer: &Descriptor,
     ) -> Result<UntrustedSignature, Unreadable<R::Error>> {
-        let bytes = match inline_content(layer, BUNDLE_MAX) {
-            Some(inline) => inline,
-            None if layer.size > BUNDLE_MAX => {
-                return Err(Problem::TooLarge { size: layer.size, limit: BUNDLE_MAX }.into());
-            }
-            None => {
-                self.budget.spend_blob(&place)?;
-                let blob = self.registry.blob(self.repository, &layer.digest, BUNDLE_MAX);
-                blob.map_err(Unreadable::Registry)?
-            }
+        let bytes = if let Some(inline) = inline_content(layer, BUNDLE_MAX) {
+            inline
+        } else {
+            let limit = self.budget.bytes_for(Large::Bundle, layer.size)?;
+            self.budget.spend_blob(&place)?;
+            let blob = self.registry.blob(self.repository, &layer.digest, limit);
+            let blob = blob.map_err(Unreadable::Registry)?;
+            self.budget.spend_bytes(Large::Bundle, &blob)?;
+            blob
         };
         match UntrustedBundle::parse(&bytes) {
             Ok(mut bundle) => Ok(UntrustedSignature {
@@ -295,7 +298,8 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         size: u64,
     ) -> Result<Option<Arc<[u8]>>, Unreadable<R::Error>> {
         if size > PAYLOAD_MAX {
-            return Err(Problem::TooLarge { size, limit: PAYLOAD_MAX }.into());
+            let what = Large::Payload;
+            return Err(Problem::TooLarge { what, size, limit: PAYLOAD_MAX }.into());
         }
         if let Some(known) = self.payloads.get(digest) {
             return Ok(known.clone());
@@ -308,8 +312,24 @@ impl<'a, R: RegistryRead> StoredSignatures<'a, R> {
         };
         self.payloads.insert(digest.clone(), payload.clone());
         match failure {
-            Some(error) => Err(Unreadable::Registry(error)),
+            Some(error) => {
+                self.defer_payloads();
+                Err(Unreadable::Registry(error))
+            }
             None => Ok(payload),
+        }
+    }
+
+    /// After a payload under the tag could not be had, and that may have taken long, the others wait
+    /// until referrers were looked at: they must not take all the time there is.
+    fn defer_payloads(&mut self) {
+        if matches!(self.next_place, NextPlace::Referrers) {
+            let is_in_line = |pending: &Pending<_>| match pending {
+                Pending::Layer(_, layer) => layer.inline_payload.is_some(),
+                Pending::Referrer(_) | Pending::Unreadable(_) => true,
+            };
+            let (now, later) = std::mem::take(&mut self.pending).into_iter().partition(is_in_line);
+            (self.pending, self.deferred) = (now, later);
         }
     }
 
@@ -336,7 +356,11 @@ impl<R: RegistryRead> Iterator for StoredSignatures<'_, R> {
                             (self.open_signature_tag(), NextPlace::None)
                         }
                         NextPlace::Referrers => (self.open_referrers(), NextPlace::None),
-                        NextPlace::None => return None,
+                        NextPlace::None if self.deferred.is_empty() => return None,
+                        NextPlace::None => {
+                            self.pending.append(&mut self.deferred);
+                            continue;
+                        }
                     };
                     self.next_place = after;
                     place.map(|()| None).map_err(Unreadable::Registry)

@@ -1,7 +1,10 @@
 //! What is stored where signatures are, and is none that can be looked at.
 
+use std::fmt;
+
 use super::Place;
-use crate::bundle::BundleError;
+use super::budget::{PAYLOAD_MAX, REFERRER_MAX};
+use crate::bundle::{BUNDLE_MAX, BundleError};
 
 /// What takes the place of a signature that cannot be looked at.
 #[derive(Debug)]
@@ -23,6 +26,14 @@ pub enum Problem {
         place: Place,
         /// Why not.
         source: BundleError,
+    },
+    /// All referrers together are larger than civ reads.
+    #[error(
+        "limit reached: the manifests and bundles of the referrers have more than {limit} bytes"
+    )]
+    Bytes {
+        /// The most that is read.
+        limit: u64,
     },
     /// There are more than civ looks at.
     #[error("limit reached: {count} more signatures were not looked at")]
@@ -62,14 +73,48 @@ pub enum Problem {
         /// The image.
         place: Place,
     },
-    /// A payload or bundle is larger than civ reads.
-    #[error("limit reached: payload of {size} bytes is larger than {limit}")]
+    /// One thing is larger than civ reads.
+    #[error("limit reached: {what} of {size} bytes is larger than {limit}")]
     TooLarge {
+        /// What it is.
+        what: Large,
         /// The length stated.
         size: u64,
         /// The most that is read.
         limit: u64,
     },
+}
+
+/// What can be larger than civ reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Large {
+    /// A simple-signing payload.
+    Payload,
+    /// A bundle.
+    Bundle,
+    /// The manifest of a referrer.
+    Manifest,
+}
+
+impl Large {
+    /// How much of it is read, in bytes.
+    pub fn limit(self) -> u64 {
+        match self {
+            Self::Payload => PAYLOAD_MAX,
+            Self::Bundle => BUNDLE_MAX,
+            Self::Manifest => REFERRER_MAX,
+        }
+    }
+}
+
+impl fmt::Display for Large {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Payload => "payload",
+            Self::Bundle => "bundle",
+            Self::Manifest => "manifest of a referrer",
+        })
+    }
 }
 
 impl<E> From<Problem> for Unreadable<E> {

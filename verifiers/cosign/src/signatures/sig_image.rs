@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{PAYLOAD_MAX, SIGNATURE_ANNOTATION, SIGNATURES_MAX};
+use crate::bundle::BUNDLE_PREFIX;
 use crate::transparency::proofs::{BUNDLE_ANNOTATION, TIMESTAMP_ANNOTATION, UntrustedProofs};
 
 /// A signature as a layer states it: some bytes, and where to find what they sign.
@@ -42,6 +43,10 @@ pub(super) struct Layers {
     pub(super) left_out: usize,
     /// Layers that should hold a signature and hold something else.
     pub(super) malformed: usize,
+    /// The first, if it is a bundle.
+    first_bundle: Option<Descriptor>,
+    /// How many layers there are, of whatever kind.
+    count: usize,
 }
 
 /// What civ reads in the manifest. Layers are looked at one by one.
@@ -68,11 +73,20 @@ pub(super) fn parse(stored: &StoredManifest) -> Option<Layers> {
 }
 
 impl Layers {
+    /// The bundle that they are, if they are one and nothing else.
+    pub(super) fn bundle(&mut self) -> Option<Descriptor> {
+        self.first_bundle.take_if(|_| self.count == 1)
+    }
+
     fn add(&mut self, layer: &RawValue) {
+        self.count += 1;
         let Ok(layer) = strict_json::from_part::<Descriptor>(layer) else {
             self.malformed += 1;
             return;
         };
+        if self.count == 1 && layer.media_type.starts_with(BUNDLE_PREFIX) {
+            self.first_bundle = Some(layer.clone());
+        }
         if !layer.annotations.contains_key(SIGNATURE_ANNOTATION) {
             return;
         }
