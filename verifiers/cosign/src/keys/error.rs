@@ -22,6 +22,9 @@ pub struct SignatureError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// Text or another block after the key.
+    #[error("not one public key in PEM: something follows its END line; remove it")]
+    AfterPem,
     /// A certificate where a key belongs.
     #[error("a certificate is no public key; extract it with openssl x509 -pubkey -noout")]
     Certificate,
@@ -47,6 +50,9 @@ pub enum KeyError {
     /// Not a `SubjectPublicKeyInfo`.
     #[error("not a public key: its DER is malformed")]
     Malformed,
+    /// No PEM block.
+    #[error("not a public key in PEM: no line begins with -----BEGIN")]
+    NoPem,
     /// The numbers of an ECDSA key are no point of its curve.
     #[error(
         "not a public key: it is no point of {curve}, so it was changed on its way; copy it again"

@@ -63,9 +63,9 @@ enum Material {
 
 impl PublicKey {
     /// Reads one `PUBLIC KEY` block (RFC 7468), which holds a `SubjectPublicKeyInfo`. Its lines may have
-    /// any width, as openssl reads them.
+    /// any width, and text may come before it, as openssl reads them; nothing may follow.
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let pem = rewrap(pem);
+        let pem = rewrap(pem)?;
         let (label, der) = pem_rfc7468::decode_vec(pem.as_bytes())?;
         match label {
             "PUBLIC KEY" => Self::from_spki_der(&der),
@@ -175,25 +175,34 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// RFC 7468, 2 lets a reader take lines of any width and white space around them; the decoder wants 64
-/// characters on each but the last.
-fn rewrap(pem: &str) -> String {
-    let mut lines = pem.trim().lines().map(str::trim);
-    let (Some(begin), Some(end)) = (lines.next(), lines.next_back()) else {
-        return pem.trim().to_owned();
-    };
-    let mut wrapped = begin.to_owned();
-    let characters =
-        lines.flat_map(str::chars).filter(|character| !character.is_ascii_whitespace());
-    for (index, character) in characters.enumerate() {
-        if index % 64 == 0 {
-            wrapped.push('\n');
+/// The block in `pem`, as the decoder wants it: with 64 characters on each line but the last. RFC 7468, 2
+/// lets a reader take lines of any width, white space around them, and text before the block.
+fn rewrap(pem: &str) -> Result<String, KeyError> {
+    let mut lines = pem.lines().map(str::trim).skip_while(|line| !line.starts_with("-----BEGIN"));
+    let mut wrapped = lines.next().ok_or(KeyError::NoPem)?.to_owned();
+    let mut end = None;
+    let mut width = 0;
+    for line in lines {
+        if end.is_some() && !line.is_empty() {
+            return Err(KeyError::AfterPem);
         }
-        wrapped.push(character);
+        if line.starts_with("-----END") {
+            end = Some(line);
+            continue;
+        }
+        for character in line.chars().filter(|character| !character.is_ascii_whitespace()) {
+            if width % 64 == 0 {
+                wrapped.push('\n');
+            }
+            wrapped.push(character);
+            width += 1;
+        }
     }
-    wrapped.push('\n');
-    wrapped.push_str(end);
-    wrapped
+    if let Some(end) = end {
+        wrapped.push('\n');
+        wrapped.push_str(end);
+    }
+    Ok(wrapped)
 }
 
 fn verify_with(

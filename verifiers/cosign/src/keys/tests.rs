@@ -76,6 +76,25 @@ fn pem_is_one_block_and_survives_a_round_trip() {
 }
 
 #[test]
+fn text_may_come_before_the_block_and_nothing_after_it() {
+    for (name, path) in testdata("keys") {
+        let pem = fs::read_to_string(path).unwrap();
+        let key = PublicKey::from_pem(&pem).unwrap();
+        for before in ["release key\n", "\u{feff}# of 2026 - -----\n\n", "-----\r\n"] {
+            let read = PublicKey::from_pem(&format!("{before}{pem}"));
+            assert_eq!(read.as_ref(), Ok(&key), "{name}: {before}");
+        }
+        for after in ["x", "\n\n-", &pem] {
+            let refused = PublicKey::from_pem(&format!("{pem}{after}"));
+            assert_eq!(refused, Err(KeyError::AfterPem), "{name}: {after}");
+        }
+        for none in ["", "\n", "release key", pem.split_once('\n').unwrap().1] {
+            assert_eq!(PublicKey::from_pem(none), Err(KeyError::NoPem), "{name}: {none}");
+        }
+    }
+}
+
+#[test]
 fn pem_may_have_lines_of_any_width() {
     for (name, path) in testdata("keys") {
         let pem = fs::read_to_string(path).unwrap();
