@@ -7,7 +7,7 @@
 //! speak either.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,13 +34,23 @@ fn connect(authority: &str, deadline: Instant) -> io::Result<TcpStream> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = port.and_then(|port| port.parse().ok()).ok_or(ErrorKind::InvalidInput)?;
     let mut failure = io::Error::from(ErrorKind::NotFound);
-    for address in (bare, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, time_left(deadline)?) {
+    for address in addresses(bare)? {
+        match TcpStream::connect_timeout(&SocketAddr::new(address, port), time_left(deadline)?) {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = error,
         }
     }
     Err(failure)
+}
+
+/// The addresses of a host on this machine. Of names there is one, whose addresses are known
+/// (RFC 6761, 6.3): a resolver could take longer than there is time.
+fn addresses(host: &str) -> io::Result<Vec<IpAddr>> {
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]);
+    }
+    let address = host.parse().map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+    Ok(vec![address])
 }
 
 /// The first bytes of what the server answers to a client that wants TLS.
@@ -110,6 +120,8 @@ mod tests {
         }
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(!speaks_plain_http(&nobody.to_string(), within), "nobody listens");
+        assert_eq!(addresses("LocalHost").unwrap().len(), 2);
+        assert!(addresses("r.example").is_err(), "no name is resolved");
         assert!(
             !speaks_plain_http("127.0.0.1", within) && !speaks_plain_http("127.0.0.1:x", within)
         );
