@@ -233,6 +233,12 @@ impl Client {
             .filter(|location| !location.is_empty())
             .ok_or_else(|| Error::NoLocation { what: query.what.to_owned() })?;
         let target = resolve(from, location);
+        if target.len() > transport::REQUEST_PART_MAX {
+            return Err(Error::TooLarge {
+                what: format!("the address to which the registry sends us for {}", query.what),
+                limit: transport::REQUEST_PART_MAX as u64,
+            });
+        }
         self.check_target(query, &target)?;
         Ok(target)
     }
@@ -274,6 +280,7 @@ impl Client {
                 let on_loopback = self.endpoint().is_loopback();
                 Error::Certificate { what, source: error, on_loopback }
             }
+            ureq::Error::Io(error) if transport::is_no_tls(&error) => Error::NoTls { what },
             ureq::Error::Protocol(_) | ureq::Error::Http(_) => Error::NoHttp { what, source },
             ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
                 if !self.deadline_passed() =>
@@ -348,7 +355,9 @@ fn read_answer(
 
 /// Was a connection not made, or not used, for a reason that asking again does not mend?
 fn is_of_our_making(error: &std::io::Error) -> bool {
-    transport::is_within_machine(error) || transport::is_bad_certificate(error)
+    transport::is_within_machine(error)
+        || transport::is_bad_certificate(error)
+        || transport::is_no_tls(error)
 }
 
 fn retry_after(response: &Response<Body>) -> Option<Duration> {

@@ -74,6 +74,14 @@ pub enum Error {
         /// What is wrong with it.
         source: ureq::Error,
     },
+    /// The server does not speak TLS.
+    #[error(
+        "registry does not speak TLS, for {what}: verifiers speak plain http on loopback alone, so it needs a certificate"
+    )]
+    NoTls {
+        /// What was asked for.
+        what: String,
+    },
     /// Too many redirects.
     #[error("limit reached: more than {limit} redirects for {what}")]
     Redirects {
@@ -173,8 +181,8 @@ pub enum TokenProblem {
         /// How many are fetched.
         limit: u32,
     },
-    /// Its answer is larger than a token can be.
-    #[error("limit reached: token server's answer is too large")]
+    /// The token is longer than fits into a request, or the answer that holds it larger than any is.
+    #[error("limit reached: the token, or the token server's answer, is too large")]
     TooLarge,
     /// Its answer holds no token.
     #[error("token server's answer is malformed")]

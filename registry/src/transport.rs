@@ -26,7 +26,10 @@ const USER_AGENT: &str = concat!("civ/", env!("CARGO_PKG_VERSION"));
 /// Larger than a header may be, which is read from it whole. ureq's own default is 128 KiB, zeroed at
 /// each start.
 const INPUT_BUFFER: usize = 32 << 10;
-const OUTPUT_BUFFER: usize = 8 << 10;
+/// As much as servers take of a header at most. No line of a request may be larger.
+const OUTPUT_BUFFER: usize = 16 << 10;
+/// The longest address or credential that fits into a request, in bytes, with what else is in its line.
+pub(crate) const REQUEST_PART_MAX: usize = OUTPUT_BUFFER - 256;
 
 /// An agent for the server at `authority`, the only one that may be within this machine. It follows
 /// no redirects and takes every status for an answer. The certificate authorities are the system's,
@@ -99,6 +102,12 @@ pub(crate) fn is_bad_certificate(error: &io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
+/// Was a connection given up because what the server says is no TLS?
+pub(crate) fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+}
+
 /// Why a name that a registry chose is not resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("the registry sends us to an address within this machine, or of its cloud's own services")]
@@ -113,12 +122,6 @@ struct GuardedResolver {
     /// Chosen by the operator as well.
     proxy: Option<Uri>,
     resolver: DefaultResolver,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls")
-    }
 }
 
 impl Resolver for GuardedResolver {
@@ -148,6 +151,12 @@ impl Resolver for GuardedResolver {
 /// Wraps connections for `https` in TLS.
 struct Tls {
     config: Arc<ClientConfig>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
 }
 
 impl<In: Transport> Connector<In> for Tls {

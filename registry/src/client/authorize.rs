@@ -37,6 +37,10 @@ impl Client {
             let url = challenge.token_url(&scope).ok_or_else(unauthorized)?;
             (format!("Bearer {}", self.fetch_token(query, &url)?), false)
         };
+        if header.len() > transport::REQUEST_PART_MAX {
+            let what = query.what.to_owned();
+            return Err(Error::Token { what, problem: TokenProblem::TooLarge });
+        }
         let repository = query.repository.clone();
         *self.authorization.borrow_mut() = Some(Authorization { repository, header, of_somebody });
         Ok(())

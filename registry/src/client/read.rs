@@ -4,8 +4,9 @@ use civ_oci::{
     Digest, NextPage, ReferrersPage, RegistryRead, Repository, Selector, StoredManifest, media_type,
 };
 
-use super::{Client, Query, without_secrets};
+use super::{Client, Query};
 use crate::Error;
+use crate::address::without_secrets;
 
 impl RegistryRead for Client {
     type Error = Error;
