@@ -30,10 +30,10 @@ fn decide(request: &Request, record: &Record) -> Result<Verdict, Refusal> {
     let environment = Environment::of(std::env::vars_os());
     let mut kms = civ_aws::Options::until(request.deadline, environment, policy.kms_cache());
     kms.counter = record.counter("aws_requests");
-    let mut limits = civ_registry::client::Options::until(request.deadline);
-    limits.limits.requests = REQUESTS_MAX;
-    limits.counter = record.counter("requests");
+    let mut options = civ_registry::client::Options::until(request.deadline);
+    options.limits.requests = REQUESTS_MAX;
+    options.counter = record.counter("requests");
     let keys = PublicKeys::new(kms, record);
-    let registry = |repository: &Repository| Client::new(repository, limits);
+    let registry = |repository: &Repository| Client::new(repository, options);
     civ_cosign::decide(&policy, &request.image, request.now, &keys, registry, record)
 }
