@@ -162,12 +162,12 @@ fn a_registry_that_wants_a_token_gets_one_and_one_that_wants_more_does_not() {
         token(
             "endless body",
             Action::EndlessBody(Framing::Chunked),
-            (4, "limit reached: token server's answer"),
+            (4, "limit reached: the token, or the token server's answer"),
         ),
         token(
             "70 KB",
             answer(&format!("{{\"token\":\"{}\"}}", "x".repeat(70_000))),
-            (4, "limit reached: token server's answer"),
+            (4, "limit reached: the token, or the token server's answer"),
         ),
         token("500", status(500), (4, "token server answered 500")),
         token("403", status(403), (4, "token server answered 403")),

@@ -27,9 +27,9 @@ fn refuses_a_policy_with_keys_of_other_kinds_and_names_the_kind() {
         (file("private.pem"), "this is a PRIVATE key"),
         (file("certificate.pem"), "a certificate is no public key"),
         (file("pkcs1.pem"), "is not \"PUBLIC KEY\""),
-        (format!("{good}{good}"), "not a public key"),
-        ("ssh-ed25519 AAAA".to_owned(), "not a public key"),
-        (String::new(), "not a public key"),
+        (format!("{good}{good}"), "something follows its END line"),
+        ("ssh-ed25519 AAAA".to_owned(), "no line begins with -----BEGIN"),
+        (String::new(), "no line begins with -----BEGIN"),
     ] {
         // The key stands beside a good one, which has signed: the policy is refused as a whole.
         stage.publish(&[stage.honest(&RELEASE)]);
