@@ -30,7 +30,7 @@ use civ_tests::signing::Kind;
 use wait4::Wait4 as _;
 
 /// How often each program copies, in turn with the others.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 3;
 const LAYERS: usize = 8;
 const LAYER_BYTES: u64 = 40_000_000;
 
